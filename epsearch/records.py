@@ -1,0 +1,271 @@
+"""What passes between the stages, as plain data with JSON: no torch, no optuna, no ray.
+
+Notation (paper -> here): α `lr`; ε `eps`; β₁, β₂ `beta1`, `beta2`; ẑ the denominator term `z`, what ε is
+compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `EpsilonRange.lower`, `.upper` (Algorithm 2).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from epsearch.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
+
+BINS_PER_DECADE = 50
+"""Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
+
+
+def power_of_ten(exponent: int) -> float:
+    """10**exponent as the float that `1e<exponent>` denotes (`10.0**k` is off by an ulp for some k)."""
+    return float(f"1e{exponent}")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` whole or not at all: a full disk or a kill leaves the old file as it was.
+
+    Raises:
+        OSError: the file could not be written; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Record(BaseModel):
+    """Immutable plain data, saved as one JSON file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def save(self, path: str | Path) -> None:
+        """Write this record to `path` as JSON, atomically."""
+        write_atomically(Path(path), self.model_dump_json(indent=1))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a record that `save` wrote.
+
+        Raises:
+            UserError: the file is missing or does not hold such a record.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise UserError(f"{path}: is no saved {cls.__name__} ({where}: {first['msg']}).") from error
+
+
+class EpsilonRange(Record):
+    """The useful range of ε: Algorithm 2's ε_lower and ε_upper, powers of ten, lower <= upper."""
+
+    lower: float
+    upper: float
+
+    def grid(self) -> list[float]:
+        """Every power of ten from lower to upper, ascending: about 5 values (Table 3)."""
+        low, high = round(math.log10(self.lower)), round(math.log10(self.upper))
+        return [power_of_ten(exponent) for exponent in range(low, high + 1)]
+
+    def endpoints(self) -> list[float]:
+        """The two ends alone, which Section 4.3 suggests where trials are costly (one value if they agree)."""
+        return sorted({self.lower, self.upper})
+
+    def suggest(
+        self,
+        trial: optuna.Trial,
+        name: str = "eps",
+        mode: Literal["grid", "endpoints", "continuous"] = "grid",
+    ) -> float:
+        """Let an Optuna trial choose ε in this range, inside anyone's own objective.
+
+        `grid` and `endpoints` are categorical choices; `continuous` is log-uniform between the ends.
+        """
+        if mode == "continuous":
+            return trial.suggest_float(name, self.lower, self.upper, log=True)
+        choices = self.grid() if mode == "grid" else self.endpoints()
+        return float(trial.suggest_categorical(name, choices))
+
+    def tune_domain(self, mode: Literal["grid", "endpoints", "continuous"] = "grid") -> Any:
+        """The same as a Ray Tune search-space domain: `choice` of the points, or `loguniform`.
+
+        Raises:
+            ImportError: Ray Tune is not installed; the message names the package.
+        """
+        try:
+            from ray import tune
+        except ImportError as error:
+            raise ImportError("tune_domain() needs Ray Tune: pip install 'ray[tune]'") from error
+        if mode == "continuous":
+            return tune.loguniform(self.lower, self.upper)
+        return tune.choice(self.grid() if mode == "grid" else self.endpoints())
+
+
+class Histogram(Record):
+    """Counts of ẑ in bins of equal width in log10: bin i holds 10**(i/50) <= z < 10**((i+1)/50).
+
+    Only the occupied stretch is kept: `counts[j]` belongs to bin `start + j`.
+    """
+
+    start: int = 0
+    counts: list[int] = []
+    zeros: int = 0
+
+    @property
+    def total(self) -> int:
+        """Elements counted, exact zeros included."""
+        return sum(self.counts) + self.zeros
+
+    def merge(self, other: Histogram) -> Histogram:
+        """The histogram of both sets of elements together."""
+        filled = [part for part in (self, other) if part.counts]
+        zeros = self.zeros + other.zeros
+        if not filled:
+            return Histogram(zeros=zeros)
+        start = min(part.start for part in filled)
+        counts = [0] * (max(part.start + len(part.counts) for part in filled) - start)
+        for part in filled:
+            for index, count in enumerate(part.counts, start=part.start - start):
+                counts[index] += count
+        return Histogram(start=start, counts=counts, zeros=zeros)
+
+    def above(self, eps: float) -> float:
+        """Share of all elements with z > eps, 0 to 1; exact at powers of ten, interpolated in a bin elsewhere."""
+        if not self.total:
+            return math.nan
+        position = math.log10(eps) * BINS_PER_DECADE - self.start
+        # log10 of a power of ten times 50 can land a rounding error beside the edge it denotes.
+        if abs(position - round(position)) < 1e-9:
+            position = round(position)
+        first = math.floor(position)
+        if first < 0:
+            return sum(self.counts) / self.total
+        if first >= len(self.counts):
+            return 0.0
+        partial = self.counts[first] * (1 - (position - first))
+        return (sum(self.counts[first + 1 :]) + partial) / self.total
+
+
+class Layer(Record):
+    """What the probe saw in one parameter tensor.
+
+    `numel` elements, of them `zeros` exact zeros and `nonfinite` NaN or infinite (both left out of the
+    percentiles). `p2` and `p98` are the lower and the upper percentile of z: the 2nd and 98th unless
+    `ProbeResult.percentiles` says otherwise; None where nothing was left to measure.
+    """
+
+    name: str
+    numel: int
+    zeros: int
+    nonfinite: int
+    p2: float | None
+    p98: float | None
+    histogram: Histogram
+
+
+class ProbeResult(Record):
+    """The range found and what it was read from. `settings` says how the probe trained (lr, eps, epochs …)."""
+
+    range: EpsilonRange
+    optimizer: str
+    percentiles: tuple[float, float]
+    layers: list[Layer]
+    skipped: list[str] = []
+    """Parameters without state: they got no gradient."""
+    settings: dict[str, float | int | str | None] = {}
+
+    @property
+    def histogram(self) -> Histogram:
+        """All layers pooled."""
+        pooled = Histogram()
+        for layer in self.layers:
+            pooled = pooled.merge(layer.histogram)
+        return pooled
+
+    def adaptive_fraction(self, eps: float) -> float:
+        """Share of all elements of ẑ above ε (Table 2): 1 is fully adaptable, 0 fully immutable."""
+        if not eps > 0:
+            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        return self.histogram.above(eps)
+
+    def plot(self) -> go.Figure:
+        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range."""
+        from epsearch.report.histogram import histogram_info, plot_histogram
+
+        return plot_histogram(histogram_info(self))
+
+
+TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
+
+
+class Trial(Record):
+    """One cell and its outcome.
+
+    `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
+    sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
+    `fail_reason`: diverged (no finite value), raised (the user's code), died (its process was killed), lost
+    (the driver was). `history` is [(step, metric), …] as reported, step counting epochs over all seeds.
+    """
+
+    number: int
+    optimizer: str
+    state: TrialState
+    lr: float | None = None
+    eps: float | None = None
+    beta2: float | None = None
+    value: float | None = None
+    spread: float | None = None
+    seed_values: list[float] = []
+    epochs: int = 0
+    seconds: float | None = None
+    fail_reason: str | None = None
+    error: str | None = None
+    history: list[tuple[int, float]] = []
+
+    @property
+    def cell(self) -> dict[str, float]:
+        """The hyperparameters alone, as `{"lr": …, "eps": …, "beta2": …}`."""
+        values = {"lr": self.lr, "eps": self.eps, "beta2": self.beta2}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Outcome(Record):
+    """A study as the report needs it: what was run, the probe (None where ε was given), every trial."""
+
+    name: str
+    metric: str
+    goal: Literal["maximize", "minimize"]
+    optimizer: str
+    probe: ProbeResult | None
+    trials: list[Trial]
+    directory: Path
+
+    def best_of(self, optimizer: str) -> Trial | None:
+        """The complete trial of one arm with the best value; the earliest where several tie."""
+        complete = [
+            trial
+            for trial in self.trials
+            if trial.state == "complete" and trial.value is not None and trial.optimizer == optimizer
+        ]
+        sign = 1 if self.goal == "maximize" else -1
+        return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number), default=None)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial of the searched optimizer (baselines are for comparison)."""
+        return self.best_of(self.optimizer)
