@@ -210,6 +210,22 @@ class ProbeResult(Record):
         return plot_histogram(histogram_info(self))
 
 
+class Cell(Record):
+    """The hyperparameters of one trial. `eps` and `beta2` are None where the optimizer has none."""
+
+    optimizer: str
+    lr: float
+    eps: float | None = None
+    beta2: float | None = None
+
+
+class Ending(Record):
+    """How a trial ended; its values were reported on the way. `error` is the exception in one line."""
+
+    kind: Literal["finished", "pruned", "diverged", "raised", "died", "lost"]
+    error: str | None = None
+
+
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 
 

@@ -1,0 +1,250 @@
+"""The command line. Settings stand in the study file; options name places, and `--set` overrides."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import epsearch
+from epsearch.errors import StudyError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from epsearch.plan import Cost
+
+app = typer.Typer(
+    help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=15. Repeatable."),
+]
+Directory = Annotated[
+    Path | None, typer.Option("--dir", metavar="DIR", help="The run directory; runs/<name> unless given.")
+]
+RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+
+
+@app.command()
+def run(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006 - typer's way
+    """Probe, search, report. On a directory that exists: go on with that study."""
+    from epsearch import pipeline
+    from epsearch.config import load_study
+    from epsearch.console import Terminal, print_outcome
+
+    _quiet_optuna()
+    try:
+        with Terminal(_console(), load_study(study, settings)) as terminal:
+            outcome = pipeline.run(study, settings, directory, terminal)
+    except KeyboardInterrupt:
+        command = ["epsearch", "run", str(study), *(part for s in settings for part in ("--set", s))]
+        command += ["--dir", str(directory)] if directory else []
+        _end(130, f"Interrupted. What was settled is kept; to go on: {shlex.join(command)}")
+    print_outcome(_console(), outcome, study, settings)
+
+
+@app.command()
+def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
+    """The probe alone: the range of eps, layer by layer. A later run uses it."""
+    from rich.table import Table
+
+    from epsearch import pipeline
+    from epsearch.config import load_study
+    from epsearch.console import Terminal, number
+
+    console = _console()
+    config = load_study(study, settings)
+    with Terminal(console, config) as terminal:
+        result = pipeline.probe(study, settings, directory, terminal)
+    if result is None:
+        raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
+    low, high = result.percentiles
+    table = Table(
+        "layer", *(f"{head}" for head in ("elements", "zeros", "not finite", f"{low:g}th %", f"{high:g}th %"))
+    )
+    for layer in result.layers:
+        ends = ["-" if value is None else number(value) for value in (layer.p2, layer.p98)]
+        table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
+    console.print(table)
+    for eps in result.range.grid():
+        console.print(
+            f"share of z above eps {number(eps)}: {100 * result.adaptive_fraction(eps):.4g} %",
+            highlight=False,
+        )
+    place = pipeline.run_directory(config, directory)
+    figure = place.path / "probe.html"
+    result.plot().write_html(figure, include_plotlyjs=True)
+    console.print(f"\nHistogram  {figure}\nRecord     {place.probe}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
+    """The resolved study, how many trials, what they cost. Runs nothing."""
+    from epsearch import pipeline
+    from epsearch.config import load_study, to_yaml
+    from epsearch.plan import plan
+    from epsearch.records import ProbeResult
+
+    console = _console()
+    config = load_study(study, settings)
+    place = pipeline.run_directory(config, directory)
+    pipeline.check_own_code(config)
+    found = ProbeResult.load(place.probe).range if config.search.needs_probe and place.probe.exists() else None
+    cost = plan(config, found)
+    console.print(to_yaml(config), markup=False, highlight=False)
+    points = "a range" if cost.eps_points is None else f"{cost.eps_points} values of eps"
+    assumed = "" if cost.probed else " (typical; the probe will tell)"
+    console.print(f"Run directory    {place.path}", highlight=False, soft_wrap=True)
+    console.print(f"This study       {_cost(cost.study)}, over {points}{assumed}", highlight=False)
+    if config.search.needs_probe:
+        wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
+        console.print(f"Without a probe  {_cost(cost.wide)}, {wide}", highlight=False)
+    if cost.baselines:
+        console.print(f"Of these         {cost.baselines} trials are baselines", highlight=False)
+
+
+def _cost(cost: Cost) -> str:
+    return f"{cost.trials} trials, " + (
+        "epochs as your code says" if cost.epochs is None else f"{cost.epochs:,} epochs"
+    )
+
+
+@app.command()
+def report(directory: RunDir) -> None:
+    """Redraw the report of a run, also while it is running."""
+    from epsearch import pipeline
+
+    _quiet_optuna()
+    outcome = pipeline.report(directory)
+    _console().print(str(outcome.directory / "report.html"), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def dashboard(
+    directory: RunDir,
+    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. It has no login: keep it on loopback.")
+    ] = "127.0.0.1",
+) -> None:
+    """Optuna's dashboard on a run's study, with its heatmaps."""
+    from epsearch.report.dashboard import serve
+    from epsearch.rundir import RunDirectory
+
+    place = RunDirectory(directory)
+    serve(place.storage(place.load()), host=host, port=port)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path("study.yaml"),
+) -> None:
+    """Write a commented study file to start from."""
+    if path.exists():
+        raise UserError(f"{path}: exists already; name another file.")
+    # Any file name gives a study name that a run directory can have.
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in path.stem) or "study"
+    text = files("epsearch").joinpath("template.yaml").read_text(encoding="utf-8").format(name=json.dumps(name))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}).") from error
+    typer.echo(f"Wrote {path}. Next: epsearch check {shlex.quote(str(path))}")
+
+
+@app.command("list")
+def list_names() -> None:
+    """Every name a study file can hold."""
+    from epsearch.engines.table import PRUNERS, SAMPLERS
+    from epsearch.optimizers.table import OPTIMIZERS
+    from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
+
+    console = _console()
+
+    def section(title: str, rows: dict[str, str]) -> None:
+        console.print(f"\n[bold]{title}[/bold]")
+        for name, text in rows.items():
+            console.print(f"  {name:<20} {text}", markup=False, highlight=False)
+
+    section("optimizers", {name: f"eps {row.eps_enters}; {row.note}" for name, row in OPTIMIZERS.items()})
+    for workload in WORKLOADS:
+        section(f"workload {workload}: datasets", dict.fromkeys(DATASETS[workload], ""))
+        section(f"workload {workload}: models", dict.fromkeys(MODELS[workload], ""))
+    section("augmentations", dict.fromkeys(AUGMENTATIONS, ""))
+    section("metrics whose goal is known", METRICS)
+    section("samplers", {name: row.note for name, row in SAMPLERS.items()})
+    section("pruners", dict.fromkeys(PRUNERS, ""))
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of study files, for editors."""
+    typer.echo(files("epsearch").joinpath("study.schema.json").read_text(encoding="utf-8"), nl=False)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"epsearch {epsearch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _quiet_optuna() -> None:
+    """Optuna's own progress lines would be a second voice on the terminal."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def _end(code: int, message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    # Not sys.exit: nothing that hangs in an atexit handler may hold up an ending that was asked for.
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 the study failed, 2 the input is wrong, 130 interrupted."""
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # What ends a job on a cluster or in a container deserves the same care as Ctrl-C.
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        _end(2, f"epsearch: {error}")
+    except StudyError as error:
+        _end(1, f"epsearch: {error}")
+    except KeyboardInterrupt:
+        _end(130, "Interrupted.")
+    except BrokenPipeError:
+        os._exit(1)

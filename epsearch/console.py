@@ -1,0 +1,176 @@
+"""What a person sees while a study runs: live progress on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from epsearch.config import StudyConfig
+from epsearch.progress import Listener
+from epsearch.records import Cell, Ending, Outcome, ProbeResult, Trial
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+def describe_cell(cell: Cell | Trial) -> str:
+    """`lr 1e-3, eps 1e-6, beta2 0.999`."""
+    parts = [("lr", cell.lr), ("eps", cell.eps), ("beta2", cell.beta2)]
+    return ", ".join(f"{name} {number(value)}" for name, value in parts if value is not None)
+
+
+def number(value: float) -> str:
+    """A hyperparameter as people write it: 1e-3, 3.2e-5, 0.999."""
+    text = f"{value:.3g}" if 0.01 <= value < 10_000 else f"{value:.2e}"
+    mantissa, e, exponent = text.partition("e")
+    if not e:
+        return f"{value:.10g}" if 0.1 < value < 1 else text
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+class Terminal(Listener):
+    """Shows a study on `console`: stages as lines, trials as a bar that is redrawn, or as lines."""
+
+    def __init__(self, console: Console, config: StudyConfig) -> None:
+        self._console, self._config = console, config
+        self._sign = 1 if config.goal == "maximize" else -1
+        self._best: tuple[float, str] | None = None
+        self._total = self._done = self._settled = 0
+        self._began = time.monotonic()
+        self._task: TaskID | None = None
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, text: str) -> None:
+        """One line."""
+        self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def probed(self, result: ProbeResult, *, reused: bool) -> None:
+        """The range, and what it saves."""
+        low, high = result.range.lower, result.range.upper
+        points = len(result.range.grid())
+        origin = " (from the record of an earlier probe)" if reused else ""
+        self.stage(f"range of eps: {number(low)} to {number(high)}, {points} powers of ten{origin}")
+
+    def trials_planned(self, total: int, settled: int) -> None:
+        """How many there are to run."""
+        self._total, self._settled = total, settled
+        self._began = time.monotonic()
+        if total == settled:
+            self.stage(f"nothing to do: all {total} trials are settled already")
+            return
+        self.stage(f"trials: {total}" + (f", of which {settled} are settled by earlier runs" if settled else ""))
+        self._task = self._bar.add_task("trials", total=total, completed=settled, now="starting workers")
+
+    def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
+        """On the bar."""
+        self._show(f"trial {number}")
+
+    def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
+        """On the bar."""
+        planned = self._config.trial_epochs
+        self._show(f"trial {number} epoch {epochs}" + (f"/{planned}" if planned else ""))
+
+    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
+        """A line for each trial where lines are shown; failures are a line everywhere."""
+        self._done += 1
+        where = f"{optimizer}: {describe_cell(cell)}"
+        if value is not None and (self._best is None or self._sign * value > self._sign * self._best[0]):
+            self._best = (value, where)
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._settled + self._done)
+        outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
+        if ending.error:
+            outcome += f": {ending.error.splitlines()[0]:.200}"
+        if ending.kind in ("raised", "died") or not self._console.is_terminal:
+            of = f"{self._settled + self._done}/{self._total}"
+            self.stage(f"[{of}] {where}: {outcome}{self._summary()}")
+        else:
+            self._show(f"trial {number} done")
+
+    def _show(self, now: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, now=escape(now + self._summary()))
+
+    def _summary(self) -> str:
+        parts = []
+        if self._best:
+            parts.append(f"best {self._best[0]:.5g}")
+        if self._done:
+            each = (time.monotonic() - self._began) / self._done
+            parts.append(f"{duration(each * (self._total - self._settled - self._done))} left")
+        return "".join(f" | {part}" for part in parts)
+
+
+def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: list[str]) -> None:
+    """At the end: the range found, the best cell, the next commands."""
+    console.print()
+    if outcome.probe is not None:
+        found = outcome.probe.range
+        console.print(
+            f"Range of eps  {number(found.lower)} to {number(found.upper)}: "
+            f"{len(found.grid())} values to try instead of 21",
+            highlight=False,
+        )
+    best = outcome.best
+    if best is not None and best.value is not None:
+        spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
+        console.print(
+            f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}",
+            highlight=False,
+        )
+    for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
+        if (other := outcome.best_of(arm)) and other.value is not None:
+            console.print(f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}", highlight=False)
+    failed = [trial for trial in outcome.trials if trial.state == "failed" and trial.fail_reason in ("raised", "died")]
+    if failed:
+        console.print(
+            f"{len(failed)} trials failed without a result; their tracebacks are in {outcome.directory / 'logs'}; "
+            "the same command tries them again.",
+            highlight=False,
+        )
+    place = shlex.quote(str(_relative(outcome.directory)))
+    console.print("\nNext", highlight=False)
+    console.print(f"  open {place}/report.html", highlight=False, soft_wrap=True)
+    console.print(f"  epsearch dashboard {place}", highlight=False, soft_wrap=True)
+    if best is not None:
+        settings = [*overrides, f"search.lr={best.lr:g}", "training.seeds=[0,1,2]"]
+        again = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
+        console.print(
+            f"  epsearch run {shlex.quote(str(study))} {again} --dir {place}-seeds    (how sure is the best lr's row?)",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _relative(path: Path) -> Path:
+    """Shorter to read and to type, where the path is below the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,301 @@
+"""The study that every engine asks and tells: one arm's cells in one Optuna study.
+
+Only the driving process writes to the storage. A trial is *settled* when it is COMPLETE, PRUNED, or FAILed because
+it diverged; a FAIL for any other reason (the user's code raised, its process died, its driver was lost) leaves its
+cell to be tried again by the next run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from epsearch.config import StudyConfig, identity, mask_password
+from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.errors import UserError
+from epsearch.loading import load_object
+from epsearch.optimizers.table import BASELINES
+from epsearch.records import Cell, Ending, Trial
+from epsearch.space import Interval, Space, beta2_of, cells
+
+IDENTITY = "epsearch:study"
+COMPLEMENT = "one_minus_beta2"
+"""β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
+
+
+class Asked:
+    """A trial under way: its cell, and the best finite value of each seed so far."""
+
+    def __init__(self, trial: optuna.Trial, cell: Cell) -> None:
+        self.trial, self.cell = trial, cell
+        self.best: dict[int, float] = {}
+        self.steps = 0
+
+    @property
+    def number(self) -> int:
+        """The trial's number in its Optuna study."""
+        return self.trial.number
+
+
+class SharedStudy:
+    """One arm: an optimizer's space in an Optuna study.
+
+    Opening it settles what a killed driver left, and enqueues what is missing.
+
+    Raises:
+        UserError: the storage holds another study under this name.
+    """
+
+    def __init__(self, storage: optuna.storages.BaseStorage, config: StudyConfig, optimizer: str, space: Space) -> None:
+        self.optimizer = optimizer
+        self._config, self._sign = config, 1 if config.goal == "maximize" else -1
+        # The baselines are few and a line to compare with: a grid whatever the sampler.
+        self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
+        self._distributions = distributions(space, grid=self._grid)
+        self.study = optuna.create_study(
+            storage=storage,
+            study_name=study_name(config, optimizer),
+            direction=config.goal,
+            # Never asked for a grid, whose parameters are all given; replaced below for a sampler.
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=_pruner(config),
+            load_if_exists=True,
+        )
+        self._check_identity()
+        self._settle_lost()
+        self._enqueue_retries()
+        if self._grid:
+            self._enqueue_cells(cells(space))
+        trials = self.study.get_trials(deepcopy=False)
+        if not self._grid:
+            # A sampler with the same seed would repeat its start-up points when the study goes on.
+            self.study.sampler = _sampler(config, len(trials))
+        queued = sum(trial.state == TrialState.WAITING for trial in trials)
+        self.settled = sum(is_settled(trial) for trial in trials)
+        """Trials that earlier runs settled."""
+        wanted = 0 if self._grid else (config.engine.trials or 0) - self.settled
+        self.left = max(queued, wanted)
+        """Trials still to be asked for."""
+
+    def ask(self) -> Asked | None:
+        """The next trial, or None when all are under way or settled."""
+        if self.left <= 0:
+            return None
+        self.left -= 1
+        trial = self.study.ask(fixed_distributions=self._distributions)
+        return Asked(trial, cell_of(self.optimizer, trial.params))
+
+    def report(self, asked: Asked, seed_index: int, value: float) -> bool:
+        """Note one epoch's metric; False when the pruner stops the trial."""
+        if not math.isfinite(value):
+            return True
+        by_seed = self._config.engine.pruner == "wilcoxon"
+        first_of_seed = seed_index not in asked.best
+        if by_seed and first_of_seed and seed_index:
+            # The Wilcoxon test compares seed by seed: a step is a seed, its value that seed's best.
+            asked.trial.report(asked.best[max(asked.best)], step=max(asked.best))
+        best = asked.best.get(seed_index, value)
+        asked.best[seed_index] = max(best, value, key=lambda x: self._sign * x)
+        asked.steps += 1
+        if not by_seed:
+            asked.trial.report(value, step=asked.steps)
+        elif not (first_of_seed and seed_index):
+            return True
+        return not asked.trial.should_prune()
+
+    def tell(self, asked: Asked, ending: Ending) -> float | None:
+        """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs."""
+        trial, values = asked.trial, list(asked.best.values())
+        kind = ending.kind
+        if len(self._config.training.seeds) > 1 and values:
+            trial.set_user_attr("seed_values", values)
+        if kind == "finished":
+            self.study.tell(trial, statistics.fmean(values))
+        elif kind == "pruned":
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            trial.set_user_attr("fail_reason", kind)
+            if ending.error:
+                # PostgreSQL's text cannot hold NUL, and a message of megabytes helps nobody.
+                trial.set_user_attr("error", ending.error.replace("\0", "\\0")[:2000])
+            self.study.tell(trial, state=TrialState.FAIL)
+        return statistics.fmean(values) if kind == "finished" else None
+
+    def _check_identity(self) -> None:
+        stored = self.study.user_attrs.get(IDENTITY)
+        mine = json.loads(json.dumps(identity(self._config)))
+        where = mask_password(self._config.engine.storage or "the run directory's study.db")
+        if stored is None:
+            if self.study.get_trials(deepcopy=False):
+                raise UserError(
+                    f'name: {where} already holds a study "{self.study.study_name}" that epsearch did not make; '
+                    "choose another name."
+                )
+            self.study.set_user_attr(IDENTITY, mine)
+            return
+        changed = differences(stored, mine)
+        if changed:
+            raise UserError(
+                f'{where} holds a study "{self.study.study_name}" that was run differently: {changed}. '
+                "Choose another name."
+            )
+        if stored != mine:
+            self.study.set_user_attr(IDENTITY, mine)
+
+    def _settle_lost(self) -> None:
+        for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            trial = optuna.Trial(self.study, frozen._trial_id)
+            trial.set_user_attr("fail_reason", "lost")
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def _enqueue_retries(self) -> None:
+        """A cell whose trial failed without settling it is enqueued again, once for each such trial.
+
+        What is missing is worked out from the trials themselves: a kill between any two writes loses nothing.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get("retry_of") for trial in trials}
+        for trial in trials:
+            parameters = _parameters(trial)
+            # A trial killed before all of its parameters were drawn had no cell yet.
+            complete = parameters.keys() == self._distributions.keys()
+            if trial.state == TrialState.FAIL and not is_settled(trial) and trial.number not in retried and complete:
+                self.study.enqueue_trial(parameters, user_attrs={"retry_of": trial.number})
+
+    def _enqueue_cells(self, wanted: list[dict[str, float]]) -> None:
+        present = {_key(_parameters(trial)) for trial in self.study.get_trials(deepcopy=False)}
+        for cell in wanted:
+            if _key(cell) not in present:
+                self.study.enqueue_trial(cell)
+
+
+def study_name(config: StudyConfig, optimizer: str) -> str:
+    """The Optuna study of one arm: the study's own name, with the baseline's added."""
+    return config.name if optimizer == config.optimizer.name else f"{config.name}: {optimizer}"
+
+
+def load_arms(storage: optuna.storages.BaseStorage, config: StudyConfig) -> dict[str, optuna.Study]:
+    """The Optuna studies of the arms that have begun, by optimizer."""
+    begun = set(optuna.get_all_study_names(storage))
+    names = {arm: study_name(config, arm) for arm in (config.optimizer.name, *config.search.baselines)}
+    return {arm: optuna.load_study(study_name=name, storage=storage) for arm, name in names.items() if name in begun}
+
+
+def records(study: optuna.Study, optimizer: str) -> list[Trial]:
+    """Every trial of an arm as plain data, in the order they were made."""
+    sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
+    return [_record(trial, optimizer, sign) for trial in study.get_trials(deepcopy=False)]
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs, as `training.epochs was 20, is 30; …`; only keys that both know are compared."""
+    changed = [key for key in old if key in new and old[key] != new[key]]
+    return "; ".join(f"{key} was {json.dumps(old[key])}, is {json.dumps(new[key])}" for key in changed)
+
+
+def is_settled(trial: FrozenTrial) -> bool:
+    """Whether a trial's cell needs no further try."""
+    if trial.state == TrialState.FAIL:
+        return trial.user_attrs.get("fail_reason") == "diverged"
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
+    """The space in Optuna's words.
+
+    A grid's points lie on a float axis, so that a later run can widen it; a sampler chooses among points as
+    categories, and from an interval log-uniformly.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for name, axis in space.items():
+        if isinstance(axis, Interval):
+            if name == "beta2":
+                found[COMPLEMENT] = FloatDistribution(beta2_of(axis.high), beta2_of(axis.low), log=True)
+            else:
+                found[name] = FloatDistribution(axis.low, axis.high, log=True)
+        elif grid or len(axis.values) == 1:
+            found[name] = FloatDistribution(min(axis.values), max(axis.values), log=name != "beta2")
+        else:
+            found[name] = CategoricalDistribution(axis.values)
+    return found
+
+
+def cell_of(optimizer: str, parameters: Mapping[str, Any]) -> Cell:
+    """The cell that Optuna's parameters stand for."""
+    beta2 = parameters.get("beta2")
+    if COMPLEMENT in parameters:
+        beta2 = beta2_of(parameters[COMPLEMENT])
+    return Cell(optimizer=optimizer, lr=parameters["lr"], eps=parameters.get("eps"), beta2=beta2)
+
+
+def _parameters(trial: FrozenTrial) -> dict[str, float]:
+    """What a trial was given, or for one still waiting is to be given."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def _key(parameters: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, f"{value:.12g}") for name, value in parameters.items()))
+
+
+def _sampler(config: StudyConfig, trials: int) -> optuna.samplers.BaseSampler:
+    row = SAMPLERS[config.engine.sampler]
+    assert row.path is not None, "a grid's cells are enqueued"
+    sampler, arguments = load_object(row.path), {"seed": config.engine.seed + trials}
+    if config.engine.sampler == "tpe" and config.engine.workers * config.engine.together > 1:
+        arguments["constant_liar"] = True
+    if config.engine.sampler == "qmc":
+        # The sequence goes on by itself, from the number of trials in the storage.
+        arguments |= {"seed": config.engine.seed, "scramble": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            made: optuna.samplers.BaseSampler = sampler(**arguments)
+            return made
+        except ImportError as error:
+            raise UserError(
+                f"engine.sampler: {config.engine.sampler} needs a package that is not installed "
+                f"({' '.join(str(error).split()):.150}): pip install 'epsearch[{config.engine.sampler}]'"
+            ) from error
+
+
+def _pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
+    arguments: dict[str, Any] = {"percentile": 25.0} if config.engine.pruner == "percentile" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        pruner: optuna.pruners.BasePruner = load_object(PRUNERS[config.engine.pruner])(**arguments)
+    return pruner
+
+
+def _record(trial: FrozenTrial, optimizer: str, sign: int) -> Trial:
+    parameters = _parameters(trial)
+    known = cell_of(optimizer, parameters) if "lr" in parameters else None
+    history = sorted(trial.intermediate_values.items())
+    value = trial.value if trial.state == TrialState.COMPLETE else None
+    if value is None:
+        value = max((x for _, x in history if math.isfinite(x)), key=lambda x: sign * x, default=None)
+    seed_values = trial.user_attrs.get("seed_values", [])
+    states: dict[TrialState, Any] = {TrialState.FAIL: "failed"}
+    return Trial(
+        number=trial.number,
+        optimizer=optimizer,
+        state=states.get(trial.state, trial.state.name.lower()),
+        lr=known.lr if known else None,
+        eps=known.eps if known else None,
+        beta2=known.beta2 if known else None,
+        value=value,
+        spread=statistics.stdev(seed_values) if len(seed_values) > 1 else None,
+        seed_values=seed_values or ([value] if value is not None else []),
+        epochs=len(history),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+        fail_reason=trial.user_attrs.get("fail_reason"),
+        error=trial.user_attrs.get("error"),
+        history=history,
+    )

@@ -1,0 +1,205 @@
+"""The stages in order: study file -> probe -> space -> engine -> report.
+
+Each leaves a record in the run directory, so that a killed study goes on where it was. Modules of a stage are
+imported when it runs: reading a study file needs no Optuna, and the driver never needs torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from epsearch.config import StudyConfig, load_study
+from epsearch.errors import StudyError
+from epsearch.plan import spaces
+from epsearch.progress import Listener
+from epsearch.records import Outcome, ProbeResult
+from epsearch.rundir import RunDirectory
+from epsearch.space import Space
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+    from epsearch.engines.pool import Pool
+
+SILENT = Listener()
+
+
+def run(
+    study: str | Path,
+    overrides: Sequence[str] = (),
+    directory: str | Path | None = None,
+    listener: Listener = SILENT,
+) -> Outcome:
+    """Carry a study file through, or go on with it where it was left; the report is in the run directory.
+
+    `overrides` are `key=value` texts such as `training.epochs=15`; `directory` is `runs/<name>` unless given.
+
+    Raises:
+        UserError: the input is wrong; the message says what and how to mend it.
+        StudyError: the study could not be carried through; what was computed is kept.
+    """
+    from epsearch.engines.pool import Pool
+    from epsearch.engines.storage import open_storage
+
+    config = load_study(study, overrides)
+    place = run_directory(config, directory)
+    with (
+        place.taken_for(config),
+        Pool(config, config.engine.workers, place.logs) as pool,
+        _storage_trouble(place),
+    ):
+        storage = open_storage(place.storage(config))  # before an epoch is spent
+        found = probe_stage(config, place, pool, listener)
+        arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, pool))
+        ran = search_stage(config, storage, pool, arms, listener)
+        return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
+
+
+def probe(
+    study: str | Path,
+    overrides: Sequence[str] = (),
+    directory: str | Path | None = None,
+    listener: Listener = SILENT,
+) -> ProbeResult | None:
+    """The probe stage alone: its record is kept in the run directory, and a later `run` uses it.
+
+    None where the study file gives ε itself. Raises as `run` does.
+    """
+    from epsearch.engines.pool import Pool
+
+    config = load_study(study, overrides)
+    place = run_directory(config, directory)
+    with place.taken_for(config), Pool(config, 1, place.logs) as pool, _storage_trouble(place):
+        return probe_stage(config, place, pool, listener)
+
+
+def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
+    """Redraw the report of a run directory, also while its study is running. Needs no torch and no GPU."""
+    from epsearch.engines.storage import open_storage
+
+    place = RunDirectory(Path(directory))
+    config = place.load()
+    with _storage_trouble(place):
+        return report_stage(config, open_storage(place.storage(config)), place, listener, redraw=True)
+
+
+@contextlib.contextmanager
+def _storage_trouble(place: RunDirectory) -> Iterator[None]:
+    """A storage or a disk that fails on the way is said in one message; what was told before is kept."""
+    try:
+        yield
+    except Exception as error:
+        # By name: Optuna wraps most database errors, SQLAlchemy raises the rest, and neither is imported here.
+        if (
+            isinstance(error, OSError)
+            or type(error).__module__.partition(".")[0] in ("sqlalchemy", "sqlite3", "psycopg")
+            or (type(error).__name__ == "StorageInternalError")
+        ):
+            cause = error.__cause__ or error
+            reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+            raise StudyError(
+                f"{place.path}: could not be written ({reason:.300}). What was written before is kept: mend the cause "
+                "(disk space? the database server?) and run the same command to go on."
+            ) from error
+        raise
+
+
+def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirectory:
+    """`directory`, or `runs/<name>` below the working folder."""
+    return RunDirectory(Path(directory) if directory else Path("runs") / config.name)
+
+
+def probe_stage(config: StudyConfig, place: RunDirectory, pool: Pool, listener: Listener) -> ProbeResult | None:
+    """The probe's record, made now or by an earlier run; None where the study gives ε itself."""
+    if not config.search.needs_probe:
+        return None
+    reused = place.probe.exists()
+    if reused:
+        result = ProbeResult.load(place.probe)
+    else:
+        epochs = config.probe.epochs
+        listener.stage(f"probe: {epochs} epoch{'s' * (epochs > 1)} of training to read the range of eps")
+        result = pool.first.call("probe")
+        result.save(place.probe)
+    listener.probed(result, reused=reused)
+    return result
+
+
+def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, pool: Pool) -> int | None:
+    """For the β₂ rule: as the probe counted them, or counted now."""
+    if config.search.beta2 != "auto":
+        return None
+    if found is not None:
+        return int(found.settings["batches_per_epoch"] or 1)
+    return int(pool.first.call("batches"))
+
+
+def search_stage(
+    config: StudyConfig, storage: BaseStorage, pool: Pool, arms: Mapping[str, Space], listener: Listener
+) -> bool:
+    """Run every trial that is not settled yet; False if there was none."""
+    from epsearch.engines.optuna_engine import search
+    from epsearch.engines.study import SharedStudy
+
+    studies = [SharedStudy(storage, config, optimizer, space) for optimizer, space in arms.items()]
+    settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+    listener.trials_planned(settled + left, settled)
+    search(studies, pool, config.engine.together, listener)
+    return left > 0
+
+
+def report_stage(
+    config: StudyConfig, storage: BaseStorage, place: RunDirectory, listener: Listener, *, redraw: bool
+) -> Outcome:
+    """Collect the outcome; with `redraw`, write tables, figures and page, and show the figures in Optuna's dashboard.
+
+    Raises:
+        StudyError: no trial has a value to report, though the report is written; or it cannot be written.
+    """
+    from epsearch.engines.study import load_arms, records
+    from epsearch.report import write_report
+    from epsearch.report.publish import publish
+
+    studies = load_arms(storage, config)
+    outcome = Outcome(
+        name=config.name,
+        metric=config.metric.name,
+        goal=config.goal,
+        optimizer=config.optimizer.name,
+        probe=ProbeResult.load(place.probe) if place.probe.exists() else None,
+        trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer)],
+        directory=place.path,
+    )
+    if redraw:
+        listener.stage("report")
+        try:
+            write_report(outcome)
+        except OSError as error:
+            raise StudyError(
+                f"the report could not be written to {place.path}: {error.strerror}. Every trial is kept; make room "
+                f"and run: epsearch report {shlex.quote(str(place.path))}"
+            ) from error
+        if main := studies.get(config.optimizer.name):
+            publish(main, outcome)
+    if outcome.trials and not any(trial.value is not None for trial in outcome.trials):
+        raise StudyError(f"no trial has a value; {place.path / 'trials.csv'} says why for each.")
+    return outcome
+
+
+def check_own_code(config: StudyConfig) -> None:
+    """Import the user's module that the study names, in a process of its own.
+
+    Raises:
+        UserError: it is not there, raises, or lacks the name.
+    """
+    from epsearch.engines.pool import Pool
+
+    if config.workload.name is not None:
+        return
+    with tempfile.TemporaryDirectory() as logs, Pool(config, 1, Path(logs)) as pool:
+        pool.first.call("ready")

@@ -1,0 +1,140 @@
+"""The probe: train briefly, read ẑ from the state that the optimizer keeps anyway (Algorithm 2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from epsearch.errors import StudyError, UserError
+from epsearch.optimizers import denominator_reader
+from epsearch.probe.histogram import measure_layer
+from epsearch.probe.snapshot import Snapshot
+from epsearch.records import EpsilonRange, Layer, ProbeResult, power_of_ten
+
+
+def probe(
+    model: torch.nn.Module,
+    batches: Iterable[Any],
+    loss_fn: Callable[[torch.nn.Module, Any], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    epochs: int = 1,
+    *,
+    percentiles: Sequence[float] = (2, 98),
+    restore: bool = True,
+) -> ProbeResult:
+    """Train `model` for `epochs`, measure ẑ at the last step, put model and optimizer back as they were.
+
+    `batches` is any iterable of whatever `loss_fn(model, batch)` takes and turns into a scalar tensor (a
+    DataLoader, say); it is gone through once an epoch. Model and batches must be on one device already, unless
+    `loss_fn` moves them. With `restore=False` the model stays trained, and no copy of it is kept meanwhile.
+
+    Raises:
+        UserError: the optimizer is not known, `batches` is empty, or nothing could be measured.
+        StudyError: the loss became NaN or infinite; the model is restored.
+    """
+    denominator_reader(optimizer)  # an unknown optimizer is said before an epoch is spent
+    if epochs < 1:
+        raise UserError(f"probe: epochs must be at least 1, not {epochs}.")
+    snapshot = Snapshot(model, optimizer) if restore else None
+    try:
+        model.train()
+        steps = 0
+        # Summed on the device: asking each step's loss for its value would hold up a GPU.
+        total = torch.zeros(())
+        for _ in range(epochs):
+            for batch in batches:
+                optimizer.zero_grad()
+                loss = loss_fn(model, batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                total = total.to(loss.device) + loss.detach()
+                steps += 1
+        if steps == 0:
+            raise UserError("probe: batches is empty, so nothing was trained.")
+        if not math.isfinite(total.item()):
+            raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")
+        return measure(optimizer, model, percentiles=percentiles, settings={"epochs": epochs, "steps": steps})
+    finally:
+        if snapshot is not None:
+            snapshot.restore()
+
+
+def measure(
+    optimizer: torch.optim.Optimizer,
+    model: torch.nn.Module | None = None,
+    *,
+    percentiles: Sequence[float] = (2, 98),
+    settings: Mapping[str, float | int | str | None] | None = None,
+) -> ProbeResult:
+    """Read ẑ of an optimizer that has been stepping already; trains nothing, changes nothing.
+
+    Per tensor the percentiles of ẑ, over tensors their minimum and maximum, each rounded to the nearest power of
+    ten in log10 (Algorithm 2). Exact zeros and non-finite values are left out and counted in `layers`; tensors
+    without state (no gradient) are listed in `skipped`. `model` gives the tensors their names; without it they
+    are those the optimizer was built with, or `group0.param3`. `settings` are kept in the record.
+
+    Raises:
+        UserError: the optimizer is not known, or nothing was measurable: the message says why.
+    """
+    low, high = (float(q) for q in percentiles)
+    if not 0 <= low < high <= 100:
+        raise UserError(f"percentiles must ascend within 0 to 100, e.g. (2, 98), not ({low:g}, {high:g}).")
+    read = denominator_reader(optimizer)
+    layers: list[Layer] = []
+    skipped: list[str] = []
+    for name, parameter, group in _named_parameters(optimizer, model):
+        state = optimizer.state.get(parameter)
+        if not state:
+            skipped.append(name)
+        else:
+            layers.append(measure_layer(name, read(state, group), (low, high)))
+    return ProbeResult(
+        range=_range(layers, skipped),
+        optimizer=type(optimizer).__name__,
+        percentiles=(low, high),
+        layers=layers,
+        skipped=skipped,
+        settings=_settings(optimizer) | dict(settings or {}),
+    )
+
+
+def _range(layers: Sequence[Layer], skipped: Sequence[str]) -> EpsilonRange:
+    lows = [layer.p2 for layer in layers if layer.p2 is not None]
+    highs = [layer.p98 for layer in layers if layer.p98 is not None]
+    if not lows:
+        if not layers:
+            reason = f"none of its {len(skipped)} tensors has state yet: let it step on gradients first"
+        else:
+            zeros, bad = sum(layer.zeros for layer in layers), sum(layer.nonfinite for layer in layers)
+            reason = f"of {sum(layer.numel for layer in layers):,} elements {zeros:,} are zero and {bad:,} not finite"
+        raise UserError(f"the optimizer's denominator term holds nothing to measure: {reason}.")
+    return EpsilonRange(lower=nearest_power_of_ten(min(lows)), upper=nearest_power_of_ten(max(highs)))
+
+
+def nearest_power_of_ten(value: float) -> float:
+    """10**round(log10(value)), rounding halves up (Algorithm 2, lines 13 and 14)."""
+    return power_of_ten(math.floor(math.log10(value) + 0.5))
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str | None]:
+    """What ẑ was read under, of the first group: the range depends on it."""
+    group = optimizer.param_groups[0]
+    settings: dict[str, float | int | str | None] = {key: float(group[key]) for key in ("lr", "eps") if key in group}
+    if "betas" in group:
+        settings["beta2"] = float(group["betas"][1])
+    return settings
+
+
+def _named_parameters(
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module | None
+) -> list[tuple[str, torch.nn.Parameter, dict[str, Any]]]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()} if model is not None else {}
+    found = []
+    for index, group in enumerate(optimizer.param_groups):
+        given = group.get("param_names") or [f"group{index}.param{i}" for i in range(len(group["params"]))]
+        for parameter, fallback in zip(group["params"], given, strict=True):
+            found.append((names.get(id(parameter), fallback), parameter, group))
+    return found

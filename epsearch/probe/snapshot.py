@@ -1,0 +1,53 @@
+"""A copy of everything that a few epochs of training change, to be put back afterwards."""
+
+from __future__ import annotations
+
+import copy
+import random
+
+import numpy as np
+import torch
+
+
+class Snapshot:
+    """Parameters, buffers, gradients, train/eval modes, optimizer state and random state: one copy in memory.
+
+    `restore` puts values back in place: parameters stay the objects that the user's code and optimizer hold.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._model, self._optimizer = model, optimizer
+        optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        # By identity: tied parameters once, and those the optimizer holds outside of the model too.
+        tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers(), *optimized]}
+        self._values = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
+        self._gradients = [
+            (tensor, None if tensor.grad is None else tensor.grad.detach().clone())
+            for tensor in tensors.values()
+            if isinstance(tensor, torch.nn.Parameter)
+        ]
+        self._modes = [(module, module.training) for module in model.modules()]
+        self._state = {parameter: copy.deepcopy(state) for parameter, state in optimizer.state.items()}
+        self._groups = [{k: copy.copy(v) for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        self._random = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+        self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+
+    def restore(self) -> None:
+        """Put everything back as it was."""
+        with torch.no_grad():
+            for tensor, value in self._values:
+                tensor.copy_(value)
+        for tensor, gradient in self._gradients:
+            tensor.grad = gradient
+        for module, mode in self._modes:
+            module.training = mode
+        self._optimizer.state.clear()
+        self._optimizer.state.update(self._state)
+        for group, saved in zip(self._optimizer.param_groups, self._groups, strict=True):
+            group.update(saved)
+        python, numpy, cpu = self._random
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if self._cuda:
+            torch.cuda.set_rng_state_all(self._cuda)

@@ -1,0 +1,27 @@
+"""What a running study tells whoever listens: the terminal, or nobody."""
+
+from __future__ import annotations
+
+from epsearch.records import Cell, Ending, ProbeResult
+
+
+class Listener:
+    """Hears nothing; the terminal overrides what it shows. Called by the driving process only."""
+
+    def stage(self, text: str) -> None:
+        """A stage begins, or has something to say in one line."""
+
+    def probed(self, result: ProbeResult, *, reused: bool) -> None:
+        """The range of ε is known."""
+
+    def trials_planned(self, total: int, settled: int) -> None:
+        """So many trials in all, of which so many are settled by earlier runs."""
+
+    def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
+        """A trial was given to a worker."""
+
+    def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
+        """A trial has finished an epoch (counted over its seeds)."""
+
+    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
+        """A trial is over; `value` is its value if it has one."""

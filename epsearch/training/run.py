@@ -1,0 +1,167 @@
+"""What one training run knows and tells: the `run` of a user's own `train(run)`, and of our own loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+from epsearch.config import StudyConfig
+from epsearch.errors import StudyError, UserError
+from epsearch.optimizers import create_optimizer, denominator_reader
+from epsearch.probe.run import measure
+from epsearch.records import Cell, ProbeResult
+
+
+class Run:
+    """One training run: a cell, a seed, a device; a probe (`probing`) or a trial.
+
+    A user's own loop builds its optimizer with `optimizer(model)`, or reads `lr`, `eps`, `beta1` and `beta2`,
+    builds it itself and calls `watch(optimizer)`; goes through `epochs()`; and calls `report(metric=value)` at the
+    end of each. The same function then serves as probe and as trial.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        cell: Cell,
+        seed: int,
+        device: torch.device,
+        *,
+        probing: bool = False,
+        on_report: Callable[[float], bool] = lambda _: True,
+    ) -> None:
+        self._config, self._cell, self._on_report = config, cell, on_report
+        self.seed = seed
+        self.device = device
+        self.probing = probing
+        self.ended = False
+        """Whether this run is over before its last epoch: pruned, or a value was not finite."""
+        self.diverged = False
+        """Whether a loss or metric became NaN or infinite."""
+        self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
+        self._steps = 0
+
+    @property
+    def lr(self) -> float:
+        """This trial's α."""
+        return self._cell.lr
+
+    @property
+    def eps(self) -> float:
+        """This trial's ε."""
+        if self._cell.eps is None:
+            raise UserError(f"{self._cell.optimizer} has no eps; build the optimizer with run.optimizer(model).")
+        return self._cell.eps
+
+    @property
+    def beta1(self) -> float:
+        """The study's β₁."""
+        return self._config.optimizer.beta1
+
+    @property
+    def beta2(self) -> float:
+        """This trial's β₂."""
+        if self._cell.beta2 is None:
+            raise UserError(f"{self._cell.optimizer} has no beta2; build the optimizer with run.optimizer(model).")
+        return self._cell.beta2
+
+    def optimizer(self, model: torch.nn.Module | Iterable[Any], **keywords: Any) -> torch.optim.Optimizer:
+        """The study's optimizer with this trial's lr, eps and beta2, over a model or its parameters (or groups).
+
+        `keywords` go to its class; `weight_decay` is the study's unless given here. It is watched already.
+        """
+        module = model if isinstance(model, torch.nn.Module) else None
+        optimizer = create_optimizer(
+            self._cell.optimizer,
+            model.parameters() if isinstance(model, torch.nn.Module) else model,
+            lr=self.lr,
+            betas=(self.beta1, self._cell.beta2 or 0.0),
+            eps=self._cell.eps,
+            **{"weight_decay": self._config.optimizer.weight_decay, **keywords},
+        )
+        self.watch(optimizer, module)
+        return optimizer
+
+    def watch(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None = None) -> None:
+        """Say which optimizer trains, so that the probe can read ẑ from it; `model` gives its tensors names.
+
+        Raises:
+            UserError: while probing, an optimizer whose ẑ epsearch cannot read.
+        """
+        if self.probing:
+            denominator_reader(optimizer)
+            optimizer.register_step_post_hook(self._count_step)
+        self._watched = (optimizer, model)
+
+    def epochs(self, default: int = 20) -> Iterator[int]:
+        """0, 1, … up to the study's `training.epochs` (`default` where it gives none); the probe's while probing.
+
+        Ends early when the trial is pruned or a reported value is not finite.
+        """
+        for epoch in range(self.planned_epochs(default)):
+            if self.ended:
+                return
+            yield epoch
+
+    def planned_epochs(self, default: int = 20) -> int:
+        """How many epochs this run trains unless it ends early."""
+        return self._config.probe.epochs if self.probing else (self._config.training.epochs or default)
+
+    def report(self, **metrics: float) -> None:
+        """Tell the metrics of an epoch; the study's metric must be among them.
+
+        A value that is NaN or infinite ends the run.
+
+        Raises:
+            UserError: the study's metric is not among them.
+        """
+        name = self._config.metric.name
+        if name not in metrics:
+            given = ", ".join(metrics) or "nothing"
+            raise UserError(f'run.report() was given {given}, but the study\'s metric.name is "{name}".')
+        if not all(math.isfinite(value) for value in metrics.values()):
+            self.diverge()
+        value = float(metrics[name])
+        if math.isfinite(value) and not self.probing and not self._on_report(value):
+            self.ended = True
+
+    def diverge(self) -> None:
+        """End this run because its loss is no longer finite."""
+        self.ended = self.diverged = True
+
+    def measure(self) -> ProbeResult:
+        """ẑ of the watched optimizer, after training.
+
+        Raises:
+            UserError: no optimizer was watched.
+            StudyError: the probe's loss was not finite.
+        """
+        if self._watched is None:
+            raise UserError(
+                "the train function used no optimizer that epsearch knows of: build it with run.optimizer(model), "
+                "or call run.watch(optimizer)."
+            )
+        if self.diverged:
+            raise StudyError(
+                f"the loss became NaN or infinite while probing at lr {self.lr:g}; set probe.lr lower and run again."
+            )
+        epochs = self._config.probe.epochs
+        optimizer, model = self._watched
+        return measure(
+            optimizer,
+            model,
+            percentiles=self._config.probe.percentiles,
+            settings={
+                "epochs": epochs,
+                "steps": self._steps,
+                "batches_per_epoch": math.ceil(self._steps / epochs),
+                "seed": self.seed,
+                "device": str(self.device),
+            },
+        )
+
+    def _count_step(self, *_: Any) -> None:
+        self._steps += 1

@@ -1,0 +1,160 @@
+"""What a worker does for a study: load its workload, probe, train trials. The engines carry it out."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from epsearch.config import StudyConfig, suggestion
+from epsearch.errors import StudyError, UserError
+from epsearch.loading import load_object
+from epsearch.records import Cell, Ending, ProbeResult
+from epsearch.training.loop import train
+from epsearch.training.run import Run
+from epsearch.training.seeding import seed_all
+from epsearch.workloads import create_workload
+
+PROBE_BETA2 = 0.999
+"""β₂ while probing: the field's default, whatever is searched afterwards."""
+
+Report = Callable[[int, int, float], bool]
+"""`report(index of the cell, index of the seed, metric) -> whether to go on`."""
+
+
+class StudyTasks:
+    """A study as one process sees it: its workload is loaded once and serves every trial.
+
+    Raises:
+        UserError: the device, the user's module or the dataset is not there.
+    """
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self._device = _device(config.training.device)
+        torch.set_default_dtype(getattr(torch, config.training.precision))
+        sys.path.insert(0, str(config.folder))
+        if config.workload.train is not None:
+            train_function = load_user_object(config.workload.train, "workload.train")
+            self._train: Callable[[Sequence[Run]], None] = lambda runs: _each(train_function, runs)
+            self._batches: Callable[[], int] | None = None
+        else:
+            make = load_user_object(config.workload.object, "workload.object") if config.workload.object else None
+            workload = create_workload(config, self._device, make)
+            self._train = lambda runs: train(workload, config, runs)
+            self._batches = lambda: sum(1 for _ in workload.train_batches(0))
+
+    def batches_per_epoch(self) -> int:
+        """Batches of a training epoch, counted; for the β₂ rule where no probe counts them."""
+        assert self._batches is not None, "the study file's check asks for a number here"
+        return self._batches()
+
+    def probe(self) -> ProbeResult:
+        """Train one run for the probe's epochs and read ẑ.
+
+        Raises:
+            UserError, StudyError: nothing could be measured; the message says why. What the user's code raises.
+        """
+        settings = self._config.probe
+        cell = Cell(optimizer=self._config.optimizer.name, lr=settings.lr, eps=settings.eps, beta2=PROBE_BETA2)
+        run = Run(self._config, cell, self._config.training.seeds[0], self._device, probing=True)
+        self._train([run])
+        return run.measure()
+
+    def trials(self, cells: Sequence[Cell], report: Report) -> list[Ending]:
+        """Train every cell with every seed; `report` is told each epoch's metric."""
+        endings: list[Ending | None] = [None] * len(cells)
+        for seed_index, seed in enumerate(self._config.training.seeds):
+            members = {
+                index: _trial_run(self._config, cells[index], seed, self._device, index, seed_index, report)
+                for index, ending in enumerate(endings)
+                if ending is None
+            }
+            if not members:
+                break
+            try:
+                self._train([run for run, _ in members.values()])
+            except Exception as error:
+                # To the worker's log; the study's own messages need one line.
+                traceback.print_exc()
+                for index in members:
+                    endings[index] = Ending(kind="raised", error=f"{type(error).__name__}: {error}")
+                break
+            for index, (run, finite) in members.items():
+                # Diverged before its first finite value: nothing this seed adds could make up for it.
+                if not finite:
+                    endings[index] = (
+                        Ending(kind="diverged")
+                        if run.diverged
+                        else Ending(kind="raised", error="the train function never called run.report()")
+                    )
+                elif run.ended and not run.diverged:
+                    endings[index] = Ending(kind="pruned")
+        return [ending or Ending(kind="finished") for ending in endings]
+
+
+def _trial_run(
+    config: StudyConfig,
+    cell: Cell,
+    seed: int,
+    device: torch.device,
+    index: int,
+    seed_index: int,
+    report: Report,
+) -> tuple[Run, list[float]]:
+    """A run that passes its values on, and the list that collects them."""
+    values: list[float] = []
+
+    def on_report(value: float) -> bool:
+        values.append(value)
+        return report(index, seed_index, value)
+
+    return Run(config, cell, seed, device, on_report=on_report), values
+
+
+def _each(train_function: Callable[[Run], Any], runs: Sequence[Run]) -> None:
+    """A user's own loop trains one run at a time."""
+    for run in runs:
+        seed_all(run.seed)
+        train_function(run)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"training.device: {name} is not there: torch sees {torch.cuda.device_count()} GPUs. Write auto or cpu."
+        )
+    return device
+
+
+def load_user_object(path: str, key: str) -> Any:
+    """What `module:name` in the study file names.
+
+    Raises:
+        UserError: the module is not found or raises while importing, or has no such name.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return load_object(path)
+    except Exception as error:
+        if isinstance(error, StudyError | UserError):
+            raise
+        loaded = sys.modules.get(module)
+        if isinstance(error, AttributeError) and loaded is not None and not hasattr(loaded, name.split(".")[0]):
+            public = [attribute for attribute in vars(loaded) if not attribute.startswith("_")]
+            raise UserError(f'{key}: {module} has no "{name}". {suggestion(name, public)}') from error
+        if isinstance(error, ModuleNotFoundError) and error.name and module.startswith(error.name):
+            raise UserError(
+                f"{key}: there is no module {error.name}. It is looked for beside the study file ({sys.path[0]}) "
+                "and among the installed packages."
+            ) from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{key}: importing {module} raises {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})."
+        ) from error

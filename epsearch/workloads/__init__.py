@@ -1,0 +1,58 @@
+"""What is trained: the declarative protocol, and the workloads that a study file can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from epsearch.errors import UserError
+from epsearch.loading import load_object
+from epsearch.workloads.table import WORKLOADS
+
+if TYPE_CHECKING:
+    import torch
+
+    from epsearch.config import StudyConfig
+
+
+class Workload(Protocol):
+    """Model, data and loss; the loop is epsearch's.
+
+    Random numbers are seeded before `model()` and before `train_batches(epoch)`, so that every cell of a seed
+    starts from the same weights and sees the same batches in the same order.
+    """
+
+    def model(self) -> torch.nn.Module:
+        """A freshly initialised model, on any device."""
+
+    def train_batches(self, epoch: int) -> Iterable[Any]:
+        """The training batches of an epoch: tensors, or tuples, lists or dicts of them."""
+
+    def loss(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+        """The training loss of a batch, a scalar tensor."""
+
+    def evaluate(self, model: torch.nn.Module) -> Mapping[str, float]:
+        """Metrics by name on held-out data; called in eval mode and without gradients."""
+
+
+def create_workload(
+    config: StudyConfig, device: torch.device, user_object: Callable[[], Workload] | Workload | None = None
+) -> Workload:
+    """The study's workload: the one it names, or the user's object (a class or function is called).
+
+    Raises:
+        UserError: the user's object lacks a method; the dataset is not there.
+    """
+    section = config.workload
+    if user_object is None:
+        make = load_object(WORKLOADS[section.name or ""])
+        workload: Workload = make(section.dataset, section.model, section.augment, config.training.batch_size, device)
+        return workload
+    candidate = user_object() if callable(user_object) else user_object
+    missing = [name for name in ("model", "train_batches", "loss", "evaluate") if not hasattr(candidate, name)]
+    if missing:
+        raise UserError(
+            f"workload.object: {section.object} has no {', '.join(missing)}; a workload has the methods "
+            "model(), train_batches(epoch), loss(model, batch) and evaluate(model)."
+        )
+    return candidate
