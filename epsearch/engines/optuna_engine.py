@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any
@@ -34,71 +35,79 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
         raise
 
 
+Members = list[tuple[SharedStudy, Asked]]
+"""The trials that one worker trains together."""
+
+
 class _Engine:
     def __init__(self, studies: Sequence[SharedStudy], pool: Pool, together: int, listener: Listener) -> None:
         self._studies, self._pool, self._together, self._listener = studies, pool, together, listener
-        self._busy: dict[Worker, list[tuple[SharedStudy, Asked]]] = {}
-        self._failed_to_start: list[str] = []
-        self._any_good = False
+        # Every worker that is to be heard from: with its trials, or none while it is still loading torch.
+        self._trials: dict[Worker, Members] = {}
+        self._deaths_at_start = 0
         self._failures: list[str] = []
+        self._any_good = False
 
     def run(self) -> None:
         left = sum(study.left for study in self._studies)
-        idle = list(self._pool.workers(-(-left // self._together))) if left else []
-        while True:
-            for worker in idle:
-                # One that is still loading torch is waited for; the others need not.
-                self._busy[worker] = self._start(worker) if worker.ready else []
-                if worker.ready and not self._busy[worker]:
-                    del self._busy[worker]
-            if not self._busy or (not any(self._busy.values()) and not any(study.left for study in self._studies)):
-                return
-            by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._busy}
-            answering = [by_connection[connection] for connection in wait(list(by_connection))]
-            idle = [free for worker in answering if (free := self._hear(worker)) is not None]
+        for worker in self._pool.workers(math.ceil(left / self._together)) if left else []:
+            self._begin(worker)
+        while any(self._trials.values()) or (self._trials and any(study.left for study in self._studies)):
+            by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._trials}
+            for connection in wait(list(by_connection)):
+                self._hear(by_connection[connection])
 
     def lose_all(self) -> None:
-        for members in self._busy.values():
+        for members in self._trials.values():
             for study, asked in members:
                 study.tell(asked, Ending(kind="lost"))
 
-    def _start(self, worker: Worker) -> list[tuple[SharedStudy, Asked]]:
-        """Give a worker its next trials."""
-        members: list[tuple[SharedStudy, Asked]] = []
+    def _begin(self, worker: Worker) -> None:
+        self._trials[worker] = []
+        if worker.ready:
+            self._give(worker)
+
+    def _give(self, worker: Worker) -> None:
+        """Send a worker its next trials; if there are none, it need not be heard from again."""
+        # Noted as they are asked for: a failure on the way must not leave them RUNNING.
+        members = self._trials[worker] = []
         for study in self._studies:
             while len(members) < self._together and (asked := study.ask()) is not None:
                 members.append((study, asked))
-                # Noted at once: a failure before they are sent must not leave them RUNNING.
-                self._busy[worker] = members
                 self._listener.trial_started(study.optimizer, asked.number, asked.cell)
         if members:
             worker.send(("trials", [asked.cell for _, asked in members]))
-        return members
+        else:
+            del self._trials[worker]
 
-    def _hear(self, worker: Worker) -> Worker | None:
-        """Take one message; the worker that is idle after it, if it is."""
-        members = self._busy[worker]
+    def _hear(self, worker: Worker) -> None:
+        """Take one message and answer it."""
+        members = self._trials[worker]
         try:
             kind, *content = worker.receive()
         except WorkerDied as error:
-            return self._bury(worker, str(error))
-        except StudyError as error:
-            content, kind = [[Ending(kind="raised", error=str(error))] * len(members)], "result"
-        if kind == "report":
+            self._bury(worker, str(error))
+            return
+        if kind == "ready":
+            self._give(worker)
+        elif kind == "report":
             index, seed_index, value = content
             study, asked = members[index]
-            worker.send(study.report(asked, seed_index, value))
+            go_on = study.report(asked, seed_index, value)
+            if study.prunes:
+                worker.send(go_on)
             self._listener.trial_reported(study.optimizer, asked.number, asked.steps, value)
-            return None
-        if kind == "result":
+        elif all(study.independent for study in self._studies):
+            # What is tried next does not depend on what came out: the worker shall not wait for the storage.
+            self._give(worker)
             self._tell(members, content[0])
-        self._busy.pop(worker)
-        return worker
+        else:
+            self._tell(members, content[0])
+            self._give(worker)
 
-    def _tell(self, members: list[tuple[SharedStudy, Asked]], endings: Sequence[Ending]) -> None:
-        for (study, asked), ending in zip(list(members), endings, strict=True):
+    def _tell(self, members: Members, endings: Sequence[Ending]) -> None:
+        for (study, asked), ending in zip(members, endings, strict=True):
             value = study.tell(asked, ending)
-            members.remove((study, asked))
             self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
             if ending.kind in ("raised", "died"):
                 self._failures.append(ending.error or ending.kind)
@@ -107,19 +116,16 @@ class _Engine:
         if not self._any_good and len(self._failures) >= HOPELESS:
             raise StudyError(
                 f"the first {len(self._failures)} trials all failed, the last with: {self._failures[-1]}\n"
-                "Tracebacks are in the run directory's logs/. Mend it and run the same command: "
-                "these cells are tried again."
+                "The run directory's logs/ have the details. Mend it and run the same command: these cells are "
+                "tried again."
             )
 
-    def _bury(self, worker: Worker, death: str) -> Worker:
+    def _bury(self, worker: Worker, death: str) -> None:
         """A worker's process is gone: its trials are, and a new one takes its place."""
-        members = self._busy.pop(worker)
-        if members:
-            self._busy[worker] = members
-            self._tell(members, [Ending(kind="died", error=death)] * len(members))
-            self._busy.pop(worker)
-        else:
-            self._failed_to_start.append(death)
-            if len(self._failed_to_start) >= HOPELESS:
+        members = self._trials.pop(worker)
+        if not members:
+            self._deaths_at_start += 1
+            if self._deaths_at_start >= HOPELESS:
                 raise StudyError(f"workers do not start: {death}")
-        return self._pool.replace(worker)
+        self._tell(members, [Ending(kind="died", error=death)] * len(members))
+        self._begin(self._pool.replace(worker))

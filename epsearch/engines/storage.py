@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from epsearch.config import mask_password
+from epsearch.config import STORAGE_VARIABLE, mask_password
 from epsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 
 
-def open_storage(url: str) -> BaseStorage:
-    """Open an Optuna storage.
+def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
+    """Open an Optuna storage; `where` is what a message calls it.
 
     Raises:
         UserError: the URL is wrong, a driver is missing, or the server cannot be reached. The password of the
@@ -24,23 +26,40 @@ def open_storage(url: str) -> BaseStorage:
 
     # Another process may hold SQLite's lock for a while; a server that is not there should be said soon.
     arguments = {"timeout": 60} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
-    try:
-        if url.startswith("redis"):
-            return get_storage(url)
+
+    def connect() -> BaseStorage:
         return get_storage(RDBStorage(url, engine_kwargs={"connect_args": arguments}))
+
+    try:
+        try:
+            return connect()
+        except Exception as error:
+            # A dashboard or another driver made the tables between Optuna's look and its own attempt.
+            if "already exists" not in str(error.__cause__ or error):
+                raise
+            return connect()
     except Exception as error:
         reason = " ".join(_without(url, str(error.__cause__ or error)).split())
-        remedy = (
-            "Install its driver, e.g. pip install 'epsearch[postgres]'."
-            if isinstance(error, ImportError)
-            else "Write a URL such as postgresql+psycopg://user@host/database, or remove it to use SQLite."
-        )
-        raise UserError(f"engine.storage: {mask_password(url)} cannot be opened ({reason:.300}). {remedy}") from None
+        raise UserError(
+            f"{where}: {mask_password(url)} cannot be opened ({reason:.300}). {_remedy(url, error)}"
+        ) from None
+
+
+def _remedy(url: str, error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return "Install its driver; for PostgreSQL: pip install 'epsearch[postgres]' and a URL postgresql+psycopg://…"
+    if "://" in url and ":***@" in url:
+        return f"No file keeps the password: set {STORAGE_VARIABLE} to the whole URL."
+    if not any(hasattr(cause, "orig") for cause in (error, error.__cause__)):  # SQLAlchemy's mark of a driver's error
+        return "Write a URL such as postgresql+psycopg://user@host/database, or remove the key to use SQLite."
+    if url.startswith("sqlite"):
+        return "Its folder must exist and be writable."
+    return "Does the server run there, and are user, password and database right? Without the key SQLite is used."
 
 
 def _without(url: str, text: str) -> str:
     """`text` without the URL and its password, whichever way a driver quotes them."""
-    masked = mask_password(url)
-    password = url[len(masked.split("***")[0]) : url.rfind("@")] if "***" in masked else ""
-    text = text.replace(url, masked)
-    return text.replace(password, "***") if password else text
+    text = text.replace(url, mask_password(url))
+    for password in re.findall(r"(?<=://)[^:/@]*:(.+)@", url) + re.findall(r"[?&]password=([^&\s]+)", url):
+        text = text.replace(password, "***").replace(unquote(password), "***")
+    return text

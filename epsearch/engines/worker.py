@@ -1,7 +1,8 @@
 """The process that trains: `python -m epsearch.engines.worker FD`, at the other end of a driver's pipe.
 
-Messages from the driver: first the study, then ("ready",), ("probe",), ("batches",) or ("trials", cells). Back come ("ready",),
-("result", value), ("report", index, seed_index, value) -> answered with True to go on, or ("error", exception).
+Messages from the driver: first the study, then ("ready",), ("probe",), ("batches",) or ("trials", cells). Back come
+("ready",), ("result", value), ("error", exception), and ("report", index, seed_index, value), which is answered with
+whether to go on where the study has a pruner.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def _serve(connection: Connection[Any, Any]) -> None:
 
                 def report(index: int, seed_index: int, value: float) -> bool:
                     connection.send(("report", index, seed_index, value))
-                    return bool(connection.recv())
+                    # Without a pruner there is nothing to wait for: training does not stand still while the
+                    # driver writes to its storage.
+                    return config.engine.pruner == "none" or bool(connection.recv())
 
                 connection.send(("result", tasks.trials(arguments[0], report)))
         except (UserError, StudyError) as error:

@@ -11,7 +11,7 @@ import torch
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError, UserError
 from epsearch.optimizers import create_optimizer, denominator_reader
-from epsearch.probe.run import measure
+from epsearch.probing.run import measure
 from epsearch.records import Cell, ProbeResult
 
 
@@ -113,7 +113,7 @@ class Run:
     def report(self, **metrics: float) -> None:
         """Tell the metrics of an epoch; the study's metric must be among them.
 
-        A value that is NaN or infinite ends the run.
+        A value that is NaN or infinite ends the run; what is reported after its end does not count.
 
         Raises:
             UserError: the study's metric is not among them.
@@ -122,6 +122,8 @@ class Run:
         if name not in metrics:
             given = ", ".join(metrics) or "nothing"
             raise UserError(f'run.report() was given {given}, but the study\'s metric.name is "{name}".')
+        if self.ended:
+            return
         if not all(math.isfinite(value) for value in metrics.values()):
             self.diverge()
         value = float(metrics[name])

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from epsearch.config import StudyConfig, suggestion
+from epsearch.config import StudyConfig, shown, suggestion
 from epsearch.errors import StudyError, UserError
-from epsearch.loading import load_object
+from epsearch.loading import load_object, raised
 from epsearch.records import Cell, Ending, ProbeResult
 from epsearch.training.loop import train
 from epsearch.training.run import Run
@@ -34,15 +34,22 @@ class StudyTasks:
 
     def __init__(self, config: StudyConfig) -> None:
         self._config = config
-        self._device = _device(config.training.device)
+        self._device = _device(config)
         torch.set_default_dtype(getattr(torch, config.training.precision))
         sys.path.insert(0, str(config.folder))
         if config.workload.train is not None:
-            train_function = load_user_object(config.workload.train, "workload.train")
+            where = config.where("workload.train")
+            train_function = load_user_object(config.workload.train, where)
+            if not callable(train_function):
+                raise UserError(
+                    f"{where}: {config.workload.train} is no function but {shown(train_function)}; "
+                    "it is called as train(run)."
+                )
             self._train: Callable[[Sequence[Run]], None] = lambda runs: _each(train_function, runs)
             self._batches: Callable[[], int] | None = None
         else:
-            make = load_user_object(config.workload.object, "workload.object") if config.workload.object else None
+            path, where = config.workload.object, config.where("workload.object")
+            make = load_user_object(path, where) if path else None
             workload = create_workload(config, self._device, make)
             self._train = lambda runs: train(workload, config, runs)
             self._batches = lambda: sum(1 for _ in workload.train_batches(0))
@@ -77,6 +84,9 @@ class StudyTasks:
                 break
             try:
                 self._train([run for run, _ in members.values()])
+            except UserError:
+                # A mistake such as a metric that is not reported, which every trial would meet.
+                raise
             except Exception as error:
                 # To the worker's log; the study's own messages need one line.
                 traceback.print_exc()
@@ -122,19 +132,21 @@ def _each(train_function: Callable[[Run], Any], runs: Sequence[Run]) -> None:
         train_function(run)
 
 
-def _device(name: str) -> torch.device:
+def _device(config: StudyConfig) -> torch.device:
+    name = config.training.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"training.device: {name} is not there: torch sees {torch.cuda.device_count()} GPUs. Write auto or cpu."
+            f"{config.where('training.device')}: {name} is not there: torch sees {torch.cuda.device_count()} GPUs. "
+            "Write auto or cpu."
         )
     return device
 
 
-def load_user_object(path: str, key: str) -> Any:
-    """What `module:name` in the study file names.
+def load_user_object(path: str, where: str) -> Any:
+    """What `module:name` names, which stands in the study file `where` says.
 
     Raises:
         UserError: the module is not found or raises while importing, or has no such name.
@@ -142,19 +154,16 @@ def load_user_object(path: str, key: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return load_object(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, StudyError | UserError):
             raise
         loaded = sys.modules.get(module)
         if isinstance(error, AttributeError) and loaded is not None and not hasattr(loaded, name.split(".")[0]):
             public = [attribute for attribute in vars(loaded) if not attribute.startswith("_")]
-            raise UserError(f'{key}: {module} has no "{name}". {suggestion(name, public)}') from error
-        if isinstance(error, ModuleNotFoundError) and error.name and module.startswith(error.name):
+            raise UserError(f'{where}: {module} has no "{name}". {suggestion(name, public)}') from error
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise UserError(
-                f"{key}: there is no module {error.name}. It is looked for beside the study file ({sys.path[0]}) "
+                f"{where}: there is no module {error.name}. It is looked for beside the study file ({sys.path[0]}) "
                 "and among the installed packages."
             ) from error
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"{key}: importing {module} raises {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})."
-        ) from error
+        raise UserError(f"{where}: importing {module} {raised(error)}.") from error

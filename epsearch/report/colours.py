@@ -1,0 +1,66 @@
+"""The colour scale of values: bright is better, and one bad value does not take all the contrast."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from epsearch.report.cells import Goal
+from epsearch.report.labels import number
+
+BETTER = {"maximize": "higher is better", "minimize": "lower is better"}
+
+
+class Colours(NamedTuple):
+    """The values at the two ends of the scale; `clipped`: worse ones share the colour of the end."""
+
+    low: float
+    high: float
+    clipped: bool
+    goal: Goal
+
+
+def colours_of(values: Sequence[float], goal: Goal) -> Colours | None:
+    """From the best value to the worst, but no farther than is telling; None of no values.
+
+    One perplexity of 2000 among values about 90 would give all the others one colour, so the scale ends at
+    four times the median distance from the best.
+    """
+    if not values:
+        return None
+    best, worst = (max(values), min(values)) if goal == "maximize" else (min(values), max(values))
+    end = worst
+    reach = 4 * statistics.median(abs(value - best) for value in values)
+    if 0 < reach < abs(worst - best):
+        end = best + (reach if worst > best else -reach)
+    return Colours(min(best, end), max(best, end), end != worst, goal)
+
+
+def colour_axis(colours: Colours) -> dict[str, object]:
+    """Viridis with its bright end where it is better, as a Plotly `coloraxis`."""
+    low, high, clipped, goal = colours
+    ticks = [low + (high - low) * step / 4 for step in range(5)]
+    texts = [number(tick) for tick in ticks]
+    if clipped:
+        end, sign = (0, "≤ ") if goal == "maximize" else (-1, "≥ ")
+        texts[end] = sign + texts[end]
+    return {
+        "colorscale": "Viridis" if goal == "maximize" else "Viridis_r",
+        # A scale of no width has no colours: Plotly widens it around the one value.
+        "cmin": low if high > low else None,
+        "cmax": high if high > low else None,
+        "showscale": high > low,
+        # Below the plot: beside it, it would take a quarter of a phone's width.
+        "colorbar": {
+            "orientation": "h",
+            "len": 0.9,
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "thickness": 10,
+            "ticklabeloverflow": "allow",
+            "tickvals": ticks,
+            "ticktext": texts,
+        },
+    }

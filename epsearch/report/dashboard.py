@@ -1,0 +1,90 @@
+"""Optuna's dashboard on a study's storage, for one person on this machine."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import sys
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from epsearch.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    # Some Pythons let a second server share the port, and each request would go to either.
+    allow_reuse_port = False
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # the base class names it so
+        pass
+
+
+def serve(storage_url: str, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    """Serve Optuna's dashboard until Ctrl-C, and print its address; `port` 0 takes any free one.
+
+    Raises:
+        UserError: optuna-dashboard is not installed, there is no study in that storage, or the address
+            cannot be listened on.
+    """
+    try:
+        from optuna_dashboard import wsgi
+    except ImportError as error:
+        raise UserError("The dashboard needs an extra: pip install 'epsearch[dashboard]'") from error
+    application = wsgi(_storage(storage_url))
+    try:
+        server = make_server(host, port, application, server_class=_Server, handler_class=_Quiet)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"Port {port} is in use, perhaps by another dashboard: end that one, or choose another port."
+            ) from error
+        raise UserError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
+    if not _is_loopback(host):
+        print(
+            f"Warning: the dashboard has no login: who reaches {host} can read and delete these studies.",
+            file=sys.stderr,
+        )
+    print(f"Optuna's dashboard: http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+    with server:
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            # The way to end it, and no failure.
+            return
+
+
+def _storage(url: str) -> RDBStorage:
+    """The storage at `url`, which must exist: SQLite would make a new, empty file of a mistyped name."""
+    from optuna.storages import RDBStorage
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # Not repeated here: it may hold a password.
+        raise UserError("The storage is no URL such as sqlite:///runs/my-study/study.db.") from error
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite and parsed.database and not Path(parsed.database).exists():
+        raise UserError(f"{parsed.database}: does not exist. Start the study first: epsearch run STUDY.yaml")
+    try:
+        # A study that is running writes to the same file: wait for it as long as its own driver would.
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
+    except SQLAlchemyError as error:
+        shown = parsed.render_as_string(hide_password=True)
+        raise UserError(f"{shown}: cannot be opened ({type(error).__name__}).") from error
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,48 @@
+"""The figures of a study, by the ids under which they are saved, embedded and published."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from epsearch.records import Outcome, Trial
+from epsearch.report.axes import is_grid
+from epsearch.report.curve import BASELINE, curve_info, plot_curve
+from epsearch.report.heatmap import heatmap_info, plot_heatmap
+from epsearch.report.histogram import STRIP, histogram_info, plot_histogram
+from epsearch.report.scatter import plot_scatter, scatter_info
+
+
+def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
+    """What there is to draw, in reading order; what there is nothing for is left out.
+
+    heatmap-lr-eps (Figs. 6, 7), heatmap-eps-beta2 (Fig. 10; where beta2 was varied), probe-histogram
+    (Figs. 8, 9; where there was a probe), sgd-momentum-lr (Fig. 5; where that baseline was run). `strip` limits
+    the height of the histogram's layers, in pixels.
+    """
+    drawn: dict[str, go.Figure] = {}
+    if any({"lr", "eps"} <= trial.cell.keys() for trial in _searched(outcome)):
+        drawn["heatmap-lr-eps"] = _map(outcome, "lr", "eps")
+    if len({trial.beta2 for trial in _searched(outcome)} - {None}) > 1:
+        drawn["heatmap-eps-beta2"] = _map(outcome, "eps", "beta2")
+    if outcome.probe is not None:
+        eps = outcome.best.eps if outcome.best else None
+        drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps), strip)
+    if any(trial.optimizer == BASELINE and trial.lr is not None for trial in outcome.trials):
+        reference = outcome.best.value if outcome.best and outcome.optimizer != BASELINE else None
+        drawn["sgd-momentum-lr"] = plot_curve(
+            curve_info(outcome.trials, goal=outcome.goal, metric=outcome.metric, reference=reference)
+        )
+    return drawn
+
+
+def _searched(outcome: Outcome) -> list[Trial]:
+    """The trials of the searched arm, without the baselines'."""
+    return [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
+
+
+def _map(outcome: Outcome, x: str, y: str) -> go.Figure:
+    """Cells where both hyperparameters were chosen from points, else a scatter."""
+    trials = _searched(outcome)
+    if is_grid(trials, x) and is_grid(trials, y):
+        return plot_heatmap(heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
+    return plot_scatter(scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))

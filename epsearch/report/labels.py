@@ -1,0 +1,73 @@
+"""How hyperparameters, values and user-given text are written in figures, tables and sentences."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from epsearch.records import Trial
+
+SYMBOLS = {"lr": "α", "eps": "ε", "beta2": "β₂"}
+"""The paper's symbols by the names of the code."""
+
+
+def label(name: str, value: float) -> str:
+    """`value` of the hyperparameter `name`, written in as few digits as tell it from any other float.
+
+    1e-5 and 3e-4 for lr and eps (no zeros to count), 0.999 for beta2.
+    """
+    if name == "beta2" or value == 0:
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1).replace("e+", "e")
+
+
+def rounded(name: str, value: float) -> str:
+    """`value` to three digits (beta2: of 1 - beta2): to read a sampled value, not to tell it apart."""
+    if name == "beta2":
+        return label(name, round(1 - float(f"{1 - value:.2e}"), 15))
+    return label(name, float(f"{value:.2e}"))
+
+
+def number(value: float) -> str:
+    """A metric to four significant digits, trailing zeros kept: 0.9120, 82.30, 1234."""
+    if 1000 <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:#.4g}"
+
+
+def measured(trial: Trial) -> str:
+    """The trial's value with its spread over seeds: 0.9120 ± 0.0013 (3 seeds)."""
+    if trial.value is None:
+        return "no value"
+    if trial.spread is None:
+        return number(trial.value)
+    seeds = f" ({count(len(trial.seed_values), 'seed')})" if trial.seed_values else ""
+    return f"{number(trial.value)} ± {trial.spread:.2g}{seeds}"
+
+
+def place(trial: Trial) -> str:
+    """The trial's hyperparameters in words: α 1e-3, ε 1e-2, β₂ 0.999."""
+    return ", ".join(f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items())
+
+
+def count(how_many: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{how_many} {noun}" if how_many == 1 else f"{how_many} {noun}s"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def one_line(text: str, limit: int = 60) -> str:
+    """User-given text on one line of at most `limit` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def plotly_text(text: str, limit: int = 60) -> str:
+    """User-given text for a figure, where Plotly would read `<b>` or `<a href>` as markup."""
+    return html.escape(one_line(text, limit), quote=False)

@@ -1,0 +1,222 @@
+"""The study on one page: `report.html`, a single file that opens offline."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from epsearch.records import Layer, Outcome, Trial
+from epsearch.report.gallery import figures
+from epsearch.report.labels import count, label, number, one_line, place, rounded
+from epsearch.report.look import SCRIPT, STYLE
+from epsearch.report.style import DARK, LIGHT, TITLE_ROOM
+from epsearch.report.summary import LITERATURE, sentences
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
+
+
+def page(outcome: Outcome) -> str:
+    """The report as HTML: summary, maps, histogram, tables, and how to go on.
+
+    plotly.js is inside, once; whatever the user named is escaped. Partial studies get the sections they can.
+    """
+    drawn = figures(outcome)
+    sections = [
+        _head(outcome),
+        *(_figure(name, figure) for name, figure in drawn.items()),
+        _absent(outcome, drawn),
+        _layers(outcome),
+        _trials(outcome.trials),
+        _go_on(outcome),
+    ]
+    title = escape(one_line(outcome.name, limit=200))
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{title} · epsearch</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+{"".join(sections)}
+</main>
+<script type="application/json" id="data">{_data(drawn)}</script>
+<script>{get_plotlyjs()}</script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""
+
+
+def _data(drawn: dict[str, go.Figure]) -> str:
+    """The figures and both templates as JSON that no text inside can end early."""
+    bare = {name: json.loads(_untitled(figure).to_json()) for name, figure in drawn.items()}
+    for figure in bare.values():
+        del figure["layout"]["template"]
+    data = {"figures": bare, "light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()}
+    return json.dumps(data).replace("<", "\\u003c")
+
+
+def _untitled(figure: go.Figure) -> go.Figure:
+    """The figure without its title: on a phone Plotly would cut it, where the page's own text wraps."""
+    return go.Figure(figure).update_layout(
+        title=None,
+        margin={"t": (figure.layout.margin.t or LIGHT.layout.margin.t) - TITLE_ROOM},
+        height=figure.layout.height - TITLE_ROOM,
+    )
+
+
+def _head(outcome: Outcome) -> str:
+    goal = "maximized" if outcome.goal == "maximize" else "minimized"
+    facts = []
+    if outcome.probe is not None:
+        found = outcome.probe.range
+        reach = f"{label('eps', found.lower)} to {label('eps', found.upper)}"
+        powers = count(len(found.grid()), "power")
+        facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
+    if outcome.best is not None:
+        facts.append((f"Best {one_line(outcome.metric)}", number(outcome.best.value or 0.0), place(outcome.best)))
+    complete = sum(trial.state == "complete" for trial in outcome.trials)
+    facts.append(("Trials complete", f"{complete} of {len(outcome.trials)}", ""))
+    cards = "".join(
+        f"<div><dt>{escape(name)}</dt><dd>{escape(fact)} <small>{escape(more)}</small></dd></div>"
+        for name, fact, more in facts
+    )
+    summary = _unbroken(escape(" ".join(sentences(outcome))))
+    return (
+        f"<h1>{escape(one_line(outcome.name, limit=200))}</h1>"
+        f'<p class="soft">{escape(outcome.optimizer)}, {escape(one_line(outcome.metric, 200))} {goal}</p>'
+        f"<dl>{cards}</dl><p>{summary}</p>"
+        "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
+    )
+
+
+def _unbroken(html: str) -> str:
+    """`html` with no line break inside 1e-2, which a browser would make after the hyphen."""
+    return re.sub(r"\d[\d.]*e-\d+", r"<span>\g<0></span>", html)
+
+
+def _figure(name: str, figure: go.Figure) -> str:
+    """A figure's place on the page, under its title; the titles are escaped where they are made."""
+    title = figure.layout.title
+    return (
+        f'<section><h2 id="{name}-title">{title.text}</h2>'
+        f'<p class="soft">{_unbroken(title.subtitle.text)}</p>'
+        f'<div class="figure" id="{name}" role="img" aria-labelledby="{name}-title"></div></section>'
+    )
+
+
+def _absent(outcome: Outcome, drawn: dict[str, go.Figure]) -> str:
+    """One sentence for each map that a reader would look for in vain."""
+    reasons = []
+    if "heatmap-lr-eps" not in drawn:
+        reasons.append("There is no map of α and ε yet: no trial of the adaptive optimizer has been planned.")
+    elif "heatmap-eps-beta2" not in drawn:
+        values = {trial.beta2 for trial in outcome.trials} - {None}
+        fixed = f" It was {rounded('beta2', values.pop() or 0)} in every trial." if values else ""
+        reasons.append(f"There is no map of ε and β₂: β₂ was not varied.{fixed}")
+    return "".join(f"<p>{reason}</p>" for reason in reasons)
+
+
+def _layers(outcome: Outcome) -> str:
+    if outcome.probe is None:
+        return ""
+    low, high = outcome.probe.percentiles
+    columns = [
+        "layer",
+        "elements",
+        "exact zeros",
+        "not finite",
+        f"{low:g} % of ẑ below",
+        f"{high:g} % of ẑ below",
+    ]
+    table = _table(columns, (_layer(layer) for layer in outcome.probe.layers), text={0})
+    skipped = outcome.probe.skipped
+    note = f"<p>Without a gradient, so not measured: {escape(', '.join(skipped))}.</p>" if skipped else ""
+    return _folded(f"What the probe saw in {count(len(outcome.probe.layers), 'layer')}", table + note)
+
+
+def _layer(layer: Layer) -> list[str]:
+    return [
+        layer.name,
+        str(layer.numel),
+        str(layer.zeros),
+        str(layer.nonfinite),
+        "" if layer.p2 is None else f"{layer.p2:.2e}",
+        "" if layer.p98 is None else f"{layer.p98:.2e}",
+    ]
+
+
+def _trials(trials: Sequence[Trial]) -> str:
+    columns = [
+        "trial",
+        "optimizer",
+        "state",
+        "α (lr)",
+        "ε (eps)",
+        "β₂",
+        "value",
+        "spread",
+        "epochs",
+        "seconds",
+        "why",
+    ]
+    table = _table(columns, (_trial(trial) for trial in trials), text={1, 2, 10})
+    return _folded(f"All {count(len(trials), 'trial')}", table) if trials else ""
+
+
+def _trial(trial: Trial) -> list[str]:
+    cell = trial.cell
+    return [
+        str(trial.number),
+        trial.optimizer,
+        trial.state,
+        *(rounded(name, cell[name]) if name in cell else "" for name in ("lr", "eps", "beta2")),
+        "" if trial.value is None else number(trial.value),
+        "" if trial.spread is None else f"{trial.spread:.2g}",
+        str(trial.epochs),
+        "" if trial.seconds is None else f"{trial.seconds:.1f}",
+        one_line(" ".join(filter(None, [trial.fail_reason, trial.error])), limit=200),
+    ]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: set[int]) -> str:
+    """A table of numbers with the columns in `text` aligned as text."""
+
+    def line(tag: str, fields: Sequence[str]) -> str:
+        kinds = (' class="text"' if index in text else "" for index in range(len(fields)))
+        cells = (f"<{tag}{kind}>{escape(field)}</{tag}>" for kind, field in zip(kinds, fields, strict=True))
+        return f"<tr>{''.join(cells)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    return f'<div class="scroll"><table><thead>{line("th", columns)}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def _go_on(outcome: Outcome) -> str:
+    folder = shlex.quote(str(outcome.directory))
+    study = shlex.quote(str(outcome.directory / "study.yaml"))
+    commands = f"""# go on, after an interruption too; trials that are done are not repeated
+epsearch run {study} --dir {folder}
+# draw this page again
+epsearch report {folder}
+# look at single trials and their curves
+epsearch dashboard {folder}"""
+    return (
+        "<h2>Reproduce, or go on</h2>"
+        "<p><code>study.yaml</code> holds every setting, <code>probe.json</code> the probe, "
+        f"<code>trials.csv</code> all trials.</p><pre>{escape(commands)}</pre>"
+    )

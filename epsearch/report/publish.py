@@ -1,0 +1,44 @@
+"""The report's figures and summary inside an Optuna study, for Optuna's dashboard."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from epsearch.records import Outcome
+from epsearch.report.gallery import figures
+from epsearch.report.histogram import AROUND
+from epsearch.report.summary import sentences
+
+if TYPE_CHECKING:
+    import optuna
+
+CARD = 480
+"""Height in pixels of the dashboard's cards, which cut off what is taller."""
+
+HEADING = "## Found by epsearch"
+"""The first line of a note that is ours to replace."""
+
+
+def publish(study: optuna.Study, outcome: Outcome) -> None:
+    """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
+
+    A note that somebody else wrote is left alone. Does nothing where optuna-dashboard is not installed.
+    """
+    try:
+        import optuna_dashboard
+    except ImportError:
+        return
+    for name, figure in figures(outcome, strip=CARD - AROUND).items():
+        figure.update_layout(height=min(figure.layout.height, CARD))
+        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
+    written = optuna_dashboard.get_note(study)
+    note = "\n".join([HEADING, "", *(f"- {_markdown(sentence)}" for sentence in sentences(outcome))])
+    if note != written and (not written or written.startswith(HEADING)):
+        optuna_dashboard.save_note(study, note)
+
+
+def _markdown(text: str) -> str:
+    """Plain text as Markdown that shows it as it is: names may hold anything."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(text, quote=False))

@@ -1,0 +1,43 @@
+"""The report's files in the run directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+
+from epsearch.records import Outcome, write_atomically
+from epsearch.report.gallery import figures
+from epsearch.report.page import page
+from epsearch.report.table import trials_csv
+
+
+def write_report(outcome: Outcome) -> Path:
+    """Write `trials.csv`, `report.html` and `figures/<id>.html` into the outcome's directory.
+
+    Each file is replaced whole or left as it was. Works with a study that is still running.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        OSError: a file could not be written; those before it are new, the rest are as they were.
+    """
+    folder = outcome.directory / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(outcome.directory / "trials.csv", trials_csv(outcome.trials))
+    report = outcome.directory / "report.html"
+    _write(report, page(outcome))
+    # 4.8 MB that all figures share; it changes only with Plotly's version.
+    library, script = folder / "plotly.min.js", get_plotlyjs()
+    if not library.exists() or library.stat().st_size != len(script.encode()):
+        _write(library, script)
+    for name, figure in figures(outcome).items():
+        html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
+        _write(folder / f"{name}.html", html)
+    return report
+
+
+def _write(path: Path, text: str) -> None:
+    """Write `text` atomically; a file name in an error message need not be UTF-8, but the file must be."""
+    write_atomically(path, text.encode(errors="replace").decode())

@@ -1,0 +1,150 @@
+"""Whatever ends a study, nothing settled is lost, no cell is doubled, and the same command goes on."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from epsearch.engines.study import is_settled
+from tests.conftest import StudyFolder
+
+SLOW = """
+    import time
+
+    def train(run):
+        for epoch in run.epochs():
+            time.sleep(0.05)
+            run.report(score=run.lr * 10 - abs(run.eps - 1e-6) + epoch)
+"""
+
+
+def trials_of(folder: StudyFolder) -> list[optuna.trial.FrozenTrial]:
+    storage = f"sqlite:///{folder.run_directory}/study.db"
+    if not (folder.run_directory / "study.db").exists():
+        return []
+    try:
+        return optuna.load_study(study_name="test", storage=storage).get_trials()
+    except KeyError:
+        return []
+
+
+def settled_cells(folder: StudyFolder) -> Counter[tuple[float, float]]:
+    return Counter((t.params["lr"], t.params["eps"]) for t in trials_of(folder) if is_settled(t))
+
+
+@pytest.mark.parametrize("sampler", ["grid", "tpe"])
+def test_sigkill_at_random_moments(study_folder: StudyFolder, sampler: str) -> None:
+    """The driver is killed six times; in the end every cell is settled once, none lost, none doubled."""
+    engine = {"workers": 2} if sampler == "grid" else {"workers": 2, "sampler": "tpe", "trials": 12}
+    study_folder.write(SLOW, engine=engine)
+    moments = random.Random(7)
+    settled_before: Counter[tuple[float, float]] = Counter()
+    kills = 0
+    for _ in range(6):
+        driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
+        # From the import of its modules to the middle of the trials (the workers need some seconds for torch).
+        time.sleep(moments.uniform(0.5, 6.0))
+        driver.kill()
+        kills += driver.wait() == -signal.SIGKILL
+        settled = settled_cells(study_folder)
+        assert settled_before <= settled, "a settled trial was lost"
+        settled_before = settled
+    assert kills >= 2, "the study was over before it could be killed"
+
+    finished = study_folder.run()
+    assert finished.returncode == 0, finished.stderr
+    trials = trials_of(study_folder)
+    assert len(settled_cells(study_folder)) == 12
+    assert set(settled_cells(study_folder).values()) == {1}
+    assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    lost = [t for t in trials if t.state == TrialState.FAIL]
+    assert all(t.user_attrs["fail_reason"] == "lost" for t in lost)
+    # Each lost cell that had been drawn was tried again.
+    retried = Counter(t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs)
+    assert set(retried.values()) <= {1}
+    assert set(retried) == {t.number for t in lost if len(t.params) == 3 or sampler == "grid"}
+
+    again = study_folder.run()
+    assert again.returncode == 0
+    assert "nothing to do: all 12 trials are settled" in again.stdout
+    assert trials_of(study_folder) == trials
+
+
+def wait_for_settled(folder: StudyFolder, count: int, driver: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while sum(settled_cells(folder).values()) < count:
+        assert time.monotonic() < deadline, "the study does not get on"
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_says_how_to_go_on(study_folder: StudyFolder, signal_number: int) -> None:
+    study_folder.write(SLOW)
+    driver = subprocess.Popen(
+        study_folder.command("--set", "training.epochs=3"),
+        cwd=study_folder.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for_settled(study_folder, 2, driver)
+    driver.send_signal(signal_number)
+    _, errors = driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    assert "to go on: epsearch run" in errors
+    assert "--set training.epochs=3" in errors
+    assert "Traceback" not in errors
+    states = Counter(t.state for t in trials_of(study_folder))
+    assert states[TrialState.COMPLETE] >= 2
+    assert states[TrialState.RUNNING] == 0
+
+
+def test_workers_end_with_their_driver(study_folder: StudyFolder) -> None:
+    """A worker that trains for a killed driver stops within seconds, even in the middle of an epoch."""
+    study_folder.write(
+        """
+        import os, pathlib, time
+
+        def train(run):
+            pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+            for _ in run.epochs():
+                time.sleep(600)
+                run.report(score=1.0)
+        """
+    )
+    driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
+    pid_file = study_folder.path / "pid"
+    deadline = time.monotonic() + 60
+    while not pid_file.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.2)
+    worker = Path("/proc") / pid_file.read_text()
+    assert worker.exists()
+    driver.kill()
+    driver.wait()
+    deadline = time.monotonic() + 10
+    while worker.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not worker.exists()
+
+
+def test_one_driver_at_a_time(study_folder: StudyFolder) -> None:
+    study_folder.write(SLOW)
+    driver = subprocess.Popen(
+        study_folder.command(), cwd=study_folder.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_settled(study_folder, 1, driver)
+    second = study_folder.run()
+    assert second.returncode == 2
+    assert "another epsearch is running this study" in second.stderr
+    driver.communicate(timeout=60)
+    assert driver.returncode == 0

@@ -1,0 +1,10 @@
+import pytest
+
+from epsearch.records import Outcome
+
+from . import sample
+
+
+@pytest.fixture
+def outcome(tmp_path) -> Outcome:
+    return sample.outcome(tmp_path)

@@ -1,0 +1,38 @@
+"""Names and messages such as nobody should use and somebody will."""
+
+from epsearch.records import Outcome
+
+from . import sample
+from .sample import trial
+
+SCRIPT = "</script><script>alert(1)</script>"
+
+NAMES = [
+    SCRIPT,
+    "\"quotes\" & 'apostrophes' <b>bold</b>",
+    "long" * 50,
+    "two\nlines",
+    "学習率の探索 Ωμέγα עברית",
+    "broken \udcff unicode",
+    "%{x} $x^2$ {curly}",
+]
+
+
+def outcome(directory, name: str) -> Outcome:
+    """A study in which everything that a user can name is `name`."""
+    probe = sample.probe(3).model_copy(update={"skipped": [name]})
+    layers = [layer.model_copy(update={"name": f"{name} {index}"}) for index, layer in enumerate(probe.layers)]
+    trials = [
+        trial(0, 0.5, beta2=0.9, optimizer=name),
+        trial(1, 0.6, beta2=0.99, optimizer=name, lr=1e-2),
+        trial(2, optimizer=name, state="failed", fail_reason="raised", error=name),
+        *sample.baseline_trials(3),
+    ]
+    return sample.outcome(
+        directory,
+        name=name,
+        metric=name,
+        optimizer=name,
+        probe=probe.model_copy(update={"layers": layers}),
+        trials=trials,
+    )

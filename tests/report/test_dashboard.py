@@ -1,0 +1,99 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import optuna
+import pytest
+
+from epsearch.errors import UserError
+from epsearch.report import dashboard
+from epsearch.report.publish import publish
+
+
+@pytest.fixture
+def url(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.create_study(study_name="study", storage=url)
+    return url
+
+
+def get(address):
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def test_the_server_answers_with_the_figures_and_ends_quietly(url, outcome):
+    pytest.importorskip("optuna_dashboard")
+    publish(optuna.load_study(study_name="study", storage=url), outcome)
+    code = f"from epsearch.report.dashboard import serve; serve({url!r}, port=0)"
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        address = server.stdout.readline().split()[2]
+        assert address.startswith("http://127.0.0.1:")
+        assert "<html" in get(address + "dashboard").lower()
+        (summary,) = json.loads(get(address + "api/studies"))["study_summaries"]
+        study = json.loads(get(f"{address}api/studies/{summary['study_id']}"))
+        graphs = {graph["id"]: graph["graph_object"] for graph in study["plotly_graph_objects"]}
+        assert set(graphs) == {"heatmap-lr-eps", "heatmap-eps-beta2", "probe-histogram", "sgd-momentum-lr"}
+        assert json.loads(graphs["heatmap-lr-eps"])["data"][0]["type"] == "heatmap"
+        assert "0.9120" in study["note"]["body"]
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert said == ""
+
+
+def test_an_occupied_port_is_named(url):
+    pytest.importorskip("optuna_dashboard")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"Port {port} is in use"):
+            dashboard.serve(url, port=port)
+
+
+def test_a_host_that_is_not_here(url):
+    pytest.importorskip("optuna_dashboard")
+    with pytest.raises(UserError, match=r"Cannot listen on 192\.0\.2\.1"):
+        dashboard.serve(url, host="192.0.2.1", port=0)
+
+
+def test_other_machines_are_warned_of(url, monkeypatch, capsys):
+    pytest.importorskip("optuna_dashboard")
+
+    def interrupted(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dashboard._Server, "serve_forever", interrupted)
+    dashboard.serve(url, host="0.0.0.0", port=0)
+    assert "no login" in capsys.readouterr().err
+    dashboard.serve(url, port=0)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_extra_is_named(url, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
+    with pytest.raises(UserError, match=r"pip install 'epsearch\[dashboard\]'"):
+        dashboard.serve(url)
+
+
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        ("sqlite:///{}/mistyped.db", "does not exist"),
+        ("no url", "no URL"),
+        ("sqlite:///{}/text.db", "cannot be opened"),
+    ],
+)
+def test_no_study_there(tmp_path, storage, says):
+    pytest.importorskip("optuna_dashboard")
+    (tmp_path / "text.db").write_text("this is no database, but long enough to look into" * 20)
+    with pytest.raises(UserError, match=says):
+        dashboard.serve(storage.format(tmp_path))
+    assert not (tmp_path / "mistyped.db").exists()

@@ -1,0 +1,41 @@
+from epsearch.report import figures
+
+from . import sample
+from .sample import trial
+
+
+def test_everything_there_is(outcome):
+    assert list(figures(outcome)) == [
+        "heatmap-lr-eps",
+        "heatmap-eps-beta2",
+        "probe-histogram",
+        "sgd-momentum-lr",
+    ]
+
+
+def test_nothing_there_is(tmp_path):
+    assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
+
+
+def test_one_beta2_is_no_map(tmp_path):
+    trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
+    assert list(figures(sample.outcome(tmp_path, probe=None, trials=trials))) == ["heatmap-lr-eps"]
+
+
+def test_points_make_a_heatmap_and_drawn_values_a_scatter(tmp_path):
+    grid = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)]))["heatmap-lr-eps"]
+    assert grid.data[0].type == "heatmap"
+    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=0.00123456)]))["heatmap-lr-eps"]
+    assert drawn.data[0].type == "scatter"
+
+
+def test_the_histogram_points_out_the_best_eps(outcome):
+    notes = figures(outcome)["probe-histogram"].layout.annotations
+    assert [note.text for note in notes] == ["ε lower 1e-6", "ε upper 1e-2", "best ε 1e-3"]
+
+
+def test_a_study_of_the_baseline_alone(tmp_path):
+    outcome = sample.outcome(tmp_path, optimizer="sgd_momentum", probe=None, trials=sample.baseline_trials(0))
+    drawn = figures(outcome)
+    assert list(drawn) == ["sgd-momentum-lr"]
+    assert not any("adaptive" in (trace.name or "") for trace in drawn["sgd-momentum-lr"].data)
