@@ -1,6 +1,6 @@
 """Find the ε (and lr, β₂) of an adaptive optimizer: one epoch tells the useful range, Optuna searches it.
 
-The stages, in order: a study file (`config`) names a workload (`workloads`); the probe (`probe`) trains it for an
+The stages, in order: a study file (`config`) names a workload (`workloads`); the probe (`probing`) trains it for an
 epoch and reads the denominator term ẑ; its percentiles are the range of ε (`space`); an engine (`engines`) runs the
 trials of that constrained space; `report` draws them. `run` carries a study file through all of them; `probe` and
 `measure` are the pre-search stage alone, for a script of your own.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from epsearch.optimizers import create_optimizer, register_denominator
     from epsearch.optimizers.table import Denominator
     from epsearch.pipeline import run
-    from epsearch.probe.run import measure, probe
+    from epsearch.probing.run import measure, probe
     from epsearch.records import EpsilonRange, Outcome, ProbeResult
     from epsearch.training.run import Run
     from epsearch.workloads import Workload
@@ -33,8 +33,8 @@ _PUBLIC = {
     "UserError": "epsearch.errors",
     "Workload": "epsearch.workloads",
     "create_optimizer": "epsearch.optimizers",
-    "measure": "epsearch.probe.run",
-    "probe": "epsearch.probe.run",
+    "measure": "epsearch.probing.run",
+    "probe": "epsearch.probing.run",
     "register_denominator": "epsearch.optimizers",
     "run": "epsearch.pipeline",
 }

@@ -19,8 +19,6 @@ from epsearch.errors import StudyError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from epsearch.plan import Cost
-
 app = typer.Typer(
     help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
     no_args_is_help=True,
@@ -44,7 +42,7 @@ RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 def run(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006 - typer's way
     """Probe, search, report. On a directory that exists: go on with that study."""
     from epsearch import pipeline
-    from epsearch.config import load_study
+    from epsearch.config import load_study, mask_password
     from epsearch.console import Terminal, print_outcome
 
     _quiet_optuna()
@@ -52,7 +50,7 @@ def run(study: StudyFile, settings: Settings = [], directory: Directory = None) 
         with Terminal(_console(), load_study(study, settings)) as terminal:
             outcome = pipeline.run(study, settings, directory, terminal)
     except KeyboardInterrupt:
-        command = ["epsearch", "run", str(study), *(part for s in settings for part in ("--set", s))]
+        command = ["epsearch", "run", str(study), *(part for s in settings for part in ("--set", mask_password(s)))]
         command += ["--dir", str(directory)] if directory else []
         _end(130, f"Interrupted. What was settled is kept; to go on: {shlex.join(command)}")
     print_outcome(_console(), outcome, study, settings)
@@ -65,7 +63,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
 
     from epsearch import pipeline
     from epsearch.config import load_study
-    from epsearch.console import Terminal, number
+    from epsearch.console import Terminal, number, say
 
     console = _console()
     config = load_study(study, settings)
@@ -82,14 +80,11 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
     for eps in result.range.grid():
-        console.print(
-            f"share of z above eps {number(eps)}: {100 * result.adaptive_fraction(eps):.4g} %",
-            highlight=False,
-        )
+        say(console, f"share of z above eps {number(eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
     place = pipeline.run_directory(config, directory)
     figure = place.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
-    console.print(f"\nHistogram  {figure}\nRecord     {place.probe}", highlight=False, soft_wrap=True)
+    say(console, f"\nHistogram  {figure}\nRecord     {place.probe}")
 
 
 @app.command()
@@ -97,6 +92,7 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     """The resolved study, how many trials, what they cost. Runs nothing."""
     from epsearch import pipeline
     from epsearch.config import load_study, to_yaml
+    from epsearch.console import count, describe_cost, say
     from epsearch.plan import plan
     from epsearch.records import ProbeResult
 
@@ -104,34 +100,30 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     config = load_study(study, settings)
     place = pipeline.run_directory(config, directory)
     pipeline.check_own_code(config)
-    found = ProbeResult.load(place.probe).range if config.search.needs_probe and place.probe.exists() else None
+    probed = config.search.needs_probe and os.path.exists(place.probe)
+    found = ProbeResult.load(place.probe).range if probed else None
     cost = plan(config, found)
-    console.print(to_yaml(config), markup=False, highlight=False)
-    points = "a range" if cost.eps_points is None else f"{cost.eps_points} values of eps"
+    say(console, to_yaml(config))
+    points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
     assumed = "" if cost.probed else " (typical; the probe will tell)"
-    console.print(f"Run directory    {place.path}", highlight=False, soft_wrap=True)
-    console.print(f"This study       {_cost(cost.study)}, over {points}{assumed}", highlight=False)
+    say(console, f"Run directory    {place.path}")
+    say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
-        console.print(f"Without a probe  {_cost(cost.wide)}, {wide}", highlight=False)
+        say(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
     if cost.baselines:
-        console.print(f"Of these         {cost.baselines} trials are baselines", highlight=False)
-
-
-def _cost(cost: Cost) -> str:
-    return f"{cost.trials} trials, " + (
-        "epochs as your code says" if cost.epochs is None else f"{cost.epochs:,} epochs"
-    )
+        say(console, f"Of these         {count(cost.baselines, 'trial')} of the baselines")
 
 
 @app.command()
 def report(directory: RunDir) -> None:
     """Redraw the report of a run, also while it is running."""
     from epsearch import pipeline
+    from epsearch.console import say
 
     _quiet_optuna()
     outcome = pipeline.report(directory)
-    _console().print(str(outcome.directory / "report.html"), highlight=False, soft_wrap=True)
+    say(_console(), str(outcome.directory / "report.html"))
 
 
 @app.command()
@@ -155,33 +147,35 @@ def init(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path("study.yaml"),
 ) -> None:
     """Write a commented study file to start from."""
-    if path.exists():
+    if os.path.exists(path):  # False, too, for a name that cannot be one
         raise UserError(f"{path}: exists already; name another file.")
     # Any file name gives a study name that a run directory can have.
     name = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in path.stem) or "study"
-    text = files("epsearch").joinpath("template.yaml").read_text(encoding="utf-8").format(name=json.dumps(name))
+    template = files("epsearch").joinpath("template.yaml").read_text(encoding="utf-8")
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(template.format(name=json.dumps(name, ensure_ascii=False)), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
     typer.echo(f"Wrote {path}. Next: epsearch check {shlex.quote(str(path))}")
 
 
 @app.command("list")
 def list_names() -> None:
     """Every name a study file can hold."""
+    from epsearch.console import say
     from epsearch.engines.table import PRUNERS, SAMPLERS
-    from epsearch.optimizers.table import OPTIMIZERS
+    from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
     from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
 
     console = _console()
 
     def section(title: str, rows: dict[str, str]) -> None:
-        console.print(f"\n[bold]{title}[/bold]")
+        console.print(f"\n{title}", style="bold")
         for name, text in rows.items():
-            console.print(f"  {name:<20} {text}", markup=False, highlight=False)
+            say(console, f"  {name:<20} {text}".rstrip())
 
-    section("optimizers", {name: f"eps {row.eps_enters}; {row.note}" for name, row in OPTIMIZERS.items()})
+    for title, names in (("optimizers", ADAPTIVE), ("baselines", BASELINES)):
+        section(title, {name: f"eps {OPTIMIZERS[name].eps_enters}; {OPTIMIZERS[name].note}" for name in names})
     for workload in WORKLOADS:
         section(f"workload {workload}: datasets", dict.fromkeys(DATASETS[workload], ""))
         section(f"workload {workload}: models", dict.fromkeys(MODELS[workload], ""))
@@ -225,7 +219,6 @@ def _quiet_optuna() -> None:
 
 def _end(code: int, message: str) -> NoReturn:
     typer.echo(message, err=True)
-    # Not sys.exit: nothing that hangs in an atexit handler may hold up an ending that was asked for.
     sys.stdout.flush()
     sys.exit(code)
 
@@ -248,3 +241,7 @@ def main() -> None:
         _end(130, "Interrupted.")
     except BrokenPipeError:
         os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

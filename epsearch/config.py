@@ -6,6 +6,7 @@ The docstring under each field is its documentation: `epsearch schema` publishes
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import os
 import re
@@ -17,6 +18,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -32,8 +34,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from epsearch import space
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
-from epsearch.optimizers.table import ADAPTIVE, BASELINES
-from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
+from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
+from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, REPORTED, WORKLOADS
 from epsearch.yamlfile import KeyPath, Source, parse_value, read_yaml
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
@@ -45,11 +47,20 @@ def wrong(message: str, at: KeyPath = ()) -> PydanticCustomError:
     return PydanticCustomError("epsearch", "{message}", {"message": message, "at": at})
 
 
+def shown(value: object) -> str:
+    """A value of the file as a message repeats it: in one line, and not at any length."""
+    if value is None:
+        return "an empty value"
+    text = mask_password(repr(value).lower() if isinstance(value, bool) else repr(value))
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
 def suggestion(found: object, allowed: Iterable[str]) -> str:
     """`Did you mean "adam"? There are: …` for a misspelt name."""
     names = list(allowed)
     near = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
-    return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {', '.join(names)}."
+    there = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {there}."
 
 
 def _named(kind: str, names: Sequence[str]) -> Any:
@@ -57,7 +68,7 @@ def _named(kind: str, names: Sequence[str]) -> Any:
 
     def check(value: str) -> str:
         if value not in names:
-            raise wrong(f'no {kind} called "{value}". {suggestion(value, names)}')
+            raise wrong(f"no {kind} called {shown(value)}. {suggestion(value, names)}")
         return value
 
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "enum": list(names)})]
@@ -65,7 +76,7 @@ def _named(kind: str, names: Sequence[str]) -> Any:
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 Momentum = Annotated[FiniteFloat, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Section(BaseModel):
@@ -84,8 +95,10 @@ class Bounds(Section):
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
-        if self.low >= self.high:
-            raise wrong(f"low ({self.low:g}) must be below high ({self.high:g}); for one value write {self.low:g}.")
+        if self.low == self.high:
+            raise wrong(f"low and high are both {self.low:g}; for one value write {self.low:g} alone.")
+        if self.low > self.high:
+            raise wrong(f"low ({self.low:g}) is above high ({self.high:g}); swap them.")
         return self
 
 
@@ -102,16 +115,25 @@ def _kind(value: object) -> str:
         return "bounds"
     if isinstance(value, list):
         return "list"
-    return "keyword" if isinstance(value, str) else "number"
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "keyword"
 
 
 def _axis(number: Any, bounds: type[Bounds], *keywords: str) -> Any:
     """A keyword, a number, a list of numbers, or bounds."""
+    forms = ", ".join([*keywords, "a number", "a list of numbers"]) + " or {low: …, high: …}"
+
+    def check(value: object) -> object:
+        if value not in keywords:
+            near = difflib.get_close_matches(str(value), keywords, n=1)
+            hint = f' Did you mean "{near[0]}"?' if near else _hint("float_type", value)
+            raise wrong(f"expected {forms}, found {shown(value)}.{hint}")
+        return value
+
+    schema: dict[str, Any] = {"type": "string", "enum": list(keywords)} if keywords else {"not": {}}
     form: Any = Annotated[number, Tag("number")]
     form |= Annotated[Annotated[list[number], Field(min_length=1), AfterValidator(_distinct)], Tag("list")]
     form |= Annotated[bounds, Tag("bounds")]
-    word = _named("choice", keywords) if keywords else Annotated[FiniteFloat, Field()]
-    form |= Annotated[word, Tag("keyword")]
+    form |= Annotated[str, BeforeValidator(check), WithJsonSchema(schema), Tag("keyword")]
     return Annotated[form, Discriminator(_kind)]
 
 
@@ -151,15 +173,19 @@ class WorkloadSection(Section):
                 if getattr(self, key):
                     raise wrong(f"belongs to a named workload, not to {given[0]}; remove it.", (key,))
             path = self.object or self.train or ""
-            if not re.fullmatch(r"[\w.]+:[\w.]+", path):
-                raise wrong(f'"{path}" is no "module:name", e.g. my_package.my_module:{given[0]}.', (given[0],))
+            module, _, attribute = path.partition(":")
+            if module.endswith(".py") and "/" not in module:
+                raise wrong(f'names a file; write the module, "{module.removesuffix(".py")}:{attribute}".', (given[0],))
+            if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
+                example = "train" if self.train is not None else "MyWorkload"
+                raise wrong(f'{shown(path)} is no "module:name", e.g. my_package.my_module:{example}.', (given[0],))
             return self
         for key, table in (("dataset", DATASETS), ("model", MODELS)):
             value, names = getattr(self, key), table[self.name]
             if value is None:
                 raise wrong(f"the workload {self.name} needs a {key}. There are: {', '.join(names)}.")
             if value not in names:
-                raise wrong(f'no {key} called "{value}". {suggestion(value, names)}', (key,))
+                raise wrong(f"no {key} called {shown(value)}. {suggestion(value, names)}", (key,))
         return self
 
 
@@ -180,7 +206,7 @@ class DecaySection(Section):
     factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
     """What lr is multiplied by."""
     at: Annotated[list[Count], Field(min_length=1), AfterValidator(_distinct)]
-    """After how many epochs."""
+    """After how many epochs, e.g. [15]."""
 
 
 class TrainingSection(Section):
@@ -235,7 +261,8 @@ class ProbeSection(Section):
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         if self.percentiles[0] >= self.percentiles[1]:
-            raise wrong(f"must ascend, e.g. [2, 98], not {self.percentiles}.", ("percentiles",))
+            low, high = self.percentiles
+            raise wrong(f"must ascend, e.g. [2, 98], not [{low:g}, {high:g}].", ("percentiles",))
         return self
 
 
@@ -249,7 +276,7 @@ class SearchSection(Section):
     """{low, high} (powers of ten for a grid, log-uniform for a sampler), a number or a list."""
     beta2: _axis(Annotated[FiniteFloat, Field(gt=0, lt=1)], Beta2Bounds, "auto") = "auto"  # type: ignore[valid-type]
     """auto (Section 4.2: the smallest 1 - 10**-k that averages over an epoch), a number, a list, or {low, high}
-    in powers of ten of 1 - beta2."""
+    in powers of ten of 1 - beta2. Not searched where the optimizer has none."""
     baselines: list[_named("baseline", BASELINES)] = []  # type: ignore[valid-type]
     """Non-adaptive arms to compare with (Fig. 5)."""
     sgd_lr: _axis(Positive, Bounds) = Bounds(low=1e-3, high=10.0)  # type: ignore[valid-type]
@@ -288,7 +315,7 @@ class StudyConfig(Section):
     name: str
     """The study's name, and its directory's below runs/."""
     workload: WorkloadSection
-    """What is trained."""
+    """What is trained, e.g. {name: vision, dataset: digits, model: mlp}."""
     optimizer: OptimizerSection = OptimizerSection()
     """What it is trained with."""
     training: TrainingSection = TrainingSection()
@@ -302,17 +329,31 @@ class StudyConfig(Section):
     engine: EngineSection = EngineSection()
     """What schedules the trials."""
 
-    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+    _source: Source = PrivateAttr(default_factory=lambda: Source("the study", {}))
 
     @property
     def folder(self) -> Path:
         """Where the study file lies: a user's modules are found there."""
-        return self._folder
+        return self._source.folder
+
+    def where(self, key: str) -> str:
+        """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
+        return f"{self._source.place(tuple(key.split('.')))}: {key}"
 
     @property
     def goal(self) -> Literal["maximize", "minimize"]:
         """The metric's better direction."""
         return self.metric.goal or METRICS[self.metric.name]  # type: ignore[return-value]
+
+    @property
+    def has_beta2(self) -> bool:
+        """Whether the optimizer takes a β₂ (AdaGrad has none)."""
+        return "beta2" in OPTIMIZERS[self.optimizer.name].takes
+
+    @property
+    def needs_batches(self) -> bool:
+        """Whether β₂ is left to its rule, which asks for the number of batches of an epoch."""
+        return self.has_beta2 and self.search.beta2 == "auto"
 
     @property
     def trial_epochs(self) -> int | None:
@@ -332,6 +373,12 @@ class StudyConfig(Section):
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         _check_name(self.name)
+        kind, metric = self.workload.name, self.metric.name
+        if kind is not None and metric not in REPORTED[kind]:
+            raise wrong(
+                f"the workload {kind} reports no {shown(metric)}. {suggestion(metric, REPORTED[kind])}",
+                ("metric", "name"),
+            )
         search, engine = self.search, self.engine
         grid = engine.sampler == "grid"
         if grid and engine.trials is not None:
@@ -340,7 +387,7 @@ class StudyConfig(Section):
                 ("engine", "trials"),
             )
         if not grid and engine.trials is None:
-            raise wrong(f"sampler {engine.sampler} needs a number of trials, e.g. trials: 40.", ("engine", "sampler"))
+            raise wrong(f"{engine.sampler} needs a number of trials, e.g. trials: 40.", ("engine", "sampler"))
         if grid and search.eps == "continuous":
             raise wrong(
                 "a grid has no continuous axis; write eps: grid, or choose sampler: tpe with trials: 40.",
@@ -350,14 +397,15 @@ class StudyConfig(Section):
             for key in ("eps", "lr", "beta2"):
                 value = getattr(search, key)
                 if value in ("grid", "endpoints") or isinstance(value, list):
+                    # At the sampler, which must have been written; the axis may be a default.
                     raise wrong(
-                        f"sampler {engine.sampler} cannot choose among points; write "
-                        f"{'continuous' if key == 'eps' else '{low: …, high: …}'}, or choose sampler: tpe.",
-                        ("search", key),
+                        f"{engine.sampler} cannot choose among points, as search.{key}: {value} asks; write "
+                        f"{key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, or choose sampler: tpe.",
+                        ("engine", "sampler"),
                     )
         if engine.pruner == "wilcoxon" and len(self.training.seeds) < 2:
             raise wrong(
-                "pruner wilcoxon compares trials seed by seed; give training.seeds at least two.",
+                "wilcoxon compares trials seed by seed; give it at least two, e.g. training.seeds: [0, 1, 2].",
                 ("engine", "pruner"),
             )
         if grid:
@@ -369,7 +417,9 @@ class StudyConfig(Section):
         elif search.baselines and isinstance(search.sgd_lr, Bounds):
             # The baselines are run over a grid whatever the sampler: they are few, and a line to compare with.
             _check_decades(search.sgd_lr, space.decades, "powers of ten, e.g. {low: 1e-3, high: 10}", "sgd_lr")
-        if search.beta2 == "auto" and not search.needs_probe and self.workload.train is not None:
+        if search.beta2 != "auto" and not self.has_beta2:
+            raise wrong(f"{self.optimizer.name} has no beta2; remove it.", ("search", "beta2"))
+        if self.needs_batches and not search.needs_probe and self.workload.train is not None:
             raise wrong(
                 "auto counts the batches of an epoch while probing, and with eps given there is no probe; "
                 "write a number, e.g. beta2: 0.999.",
@@ -417,31 +467,34 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     try:
         config = StudyConfig.model_validate(source.data)
     except ValidationError as error:
-        raise UserError("\n".join(_describe(source, detail) for detail in error.errors())) from None
-    config._folder = path.resolve().parent
+        lines = [_describe(source, detail) for detail in error.errors()]
+        raise UserError("\n".join(map(mask_password, lines))) from None
+    config._source = source
     return config
 
 
 def _override(source: Source, override: str, origin: str | None = None) -> None:
+    origin_shown = origin or f"--set {mask_password(override)}"
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        raise UserError(f"--set {override}: is no KEY=VALUE, e.g. --set training.epochs=15.")
-    value = text if origin else parse_value(text)
+        raise UserError(f"{origin_shown}: is no KEY=VALUE, e.g. --set training.epochs=15.")
+    value = text if origin else parse_value(text, f"the value of --set {key}")
     node = source.data
     for depth, part in enumerate(path[:-1]):
         child = node.get(part)
         if child is None:
             child = {}
+            source.places.setdefault(path[: depth + 1], origin_shown)
         elif not isinstance(child, dict):
-            raise UserError(f"--set {override}: {'.'.join(path[: depth + 1])} is no mapping in {source.name}.")
+            raise UserError(f"{origin_shown}: {'.'.join(path[: depth + 1])} is no section of {source.name}.")
         # Copied, since an anchor may have given two sections one mapping.
         node[part] = dict(child)
         node = node[part]
     node[path[-1]] = value
     for known in [known for known in source.places if known[: len(path)] == path]:
         del source.places[known]
-    source.places[path] = origin or f"--set {override}"
+    source.places[path] = origin_shown
 
 
 def _describe(source: Source, detail: ErrorDetails) -> str:
@@ -449,28 +502,24 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
     loc = _real_path(source.data, detail["loc"])
     context, kind = detail.get("ctx", {}), detail["type"]
     found = detail["input"]
-    shown = "an empty value" if found is None else f"{found!r:.60}"
     if kind == "epsearch":
         loc, problem = (*loc, *context["at"]), context["message"]
     elif kind == "extra_forbidden":
-        allowed = _allowed_keys(loc[:-1])
-        loc, problem = loc, f"no such key. {suggestion(loc[-1], allowed)}"
+        problem = f"no such key. {_elsewhere(loc) or suggestion(loc[-1], _allowed_keys(loc[:-1]))}"
     elif kind == "missing":
         problem = f"this key is missing. {_description(loc)}"
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        problem = f"found {shown}, but this is a section of keys: {', '.join(_allowed_keys(loc))}."
+        problem = (
+            f"found {shown(found)}, but this is a section of keys: {', '.join(_allowed_keys(loc))}.{_hint(kind, found)}"
+        )
     elif kind == "too_short":
         least = context["min_length"]
         problem = f"needs at least {least} value{'s' * (least > 1)}."
-    elif kind == "string_pattern_mismatch":
-        problem = f"found {shown}. {_description(loc)}"
     else:
-        expected = _EXPECTED.get(kind, "").format(**context) or detail["msg"]
-        problem = f"expected {expected}, found {shown}.{_number_hint(found)}"
-    name = ".".join(str(part) for part in loc) or "the study"
-    place = source.place(loc)
-    where = f"{source.name}, {place}" if place.startswith("line") else place
-    return f"{where}: {name}: {problem}"
+        expected = _EXPECTED.get(kind, "").format(**context, description=_description(loc).rstrip(".")) or detail["msg"]
+        problem = f"expected {expected}, found {shown(found)}.{_hint(kind, found)}"
+    name = ".".join(map(str, loc)) or "the study"
+    return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
 
 
 _EXPECTED = {
@@ -480,25 +529,36 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "string_type": "text",
     "list_type": "a list",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than": "a number below {lt}",
-    "less_than_equal": "a number of at most {le}",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:.10g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number of at most {le:.10g}",
     "literal_error": "{expected}",
     "too_long": "at most {max_length} values",
+    "string_pattern_mismatch": "{description}",
     "string_too_short": "text",
     "string_too_long": "at most {max_length} characters",
 }
 
 
-def _number_hint(found: object) -> str:
-    """The remedy for a number that YAML read as text because it was quoted or has a letter too many."""
-    if not isinstance(found, str):
+def _hint(kind: str, found: object) -> str:
+    """The remedy for a value of the wrong type, where it can be read off the value."""
+    if found is None:
+        return " Write a value, or remove the key."
+    if kind == "string_type" and isinstance(found, int | float):
+        return f' Write "{found}" in quotes.'
+    if kind == "list_type" and isinstance(found, str | int | float):
+        return f" Write [{found}]." if len(str(found)) < 60 else ""
+    if kind not in ("float_type", "int_type", "int_from_float") or not isinstance(found, str | float):
         return ""
+    # A number that YAML read as text: quoted, 1_000, 0,001 …; or one written with a point.
     try:
-        return f" Write {float(found):g} without quotes." if math.isfinite(float(found)) else ""
+        value = float(str(found).replace(",", "."))
     except ValueError:
         return ""
+    if not math.isfinite(value) or (kind != "float_type" and not value.is_integer()):
+        return ""
+    return f" Write {value:.15g}{' without quotes' * isinstance(found, str)}."
 
 
 def _real_path(data: Any, loc: Sequence[str | int]) -> KeyPath:
@@ -534,6 +594,15 @@ def _section(path: KeyPath) -> dict[str, Any]:
 
 def _allowed_keys(path: KeyPath) -> list[str]:
     return list(_section(path).get("properties", {}))
+
+
+def _elsewhere(loc: KeyPath) -> str:
+    """Where a key belongs that was written in the wrong place, or ran into its value."""
+    key = str(loc[-1])
+    if ":" in key:
+        return "YAML wants a space after the colon."
+    homes = [f"{section}.{key}" for section in _allowed_keys(()) if key in _allowed_keys((section,))]
+    return f"Did you mean {' or '.join(homes)}?" if homes else ""
 
 
 def _description(path: KeyPath) -> str:
@@ -572,7 +641,12 @@ def identity(config: StudyConfig) -> dict[str, Any]:
 
 def mask_password(url: str) -> str:
     """A storage URL with its password replaced by `***`, for everything that is printed or saved."""
-    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"(?<=[?&]password=)[^&\s]*", "***", re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url))
+
+
+def json_schema() -> dict[str, Any]:
+    """The study file's JSON Schema. `python -m epsearch.config > epsearch/study.schema.json` renews the package's."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
 
 
 def to_yaml(config: StudyConfig) -> str:
@@ -585,14 +659,30 @@ def to_yaml(config: StudyConfig) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Leaves in one line, sections in blocks, and floats that YAML 1.1 readers take for numbers too."""
+    """Lists in one line, sections in blocks, and what readers of YAML 1.1 and of 1.2 take for the same."""
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    if value.is_integer() and abs(value) < 1e6:
+        return dumper.represent_int(int(value))
     text = repr(value)
     if "e" in text and "." not in text:
         text = text.replace("e", ".0e")  # 1e-05 is a string to YAML 1.1
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # A study named 1e-3 would read back as a number.
+    style = "'" if value[:1] in "+-.0123456789" else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
 _Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(
+    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+)
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from epsearch.config import StudyConfig
+from epsearch.config import StudyConfig, mask_password
+from epsearch.plan import Cost
 from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult, Trial
 
@@ -34,6 +35,17 @@ def number(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def count(number: int, thing: str) -> str:
+    """`1 trial`, `2,570 trials`."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def describe_cost(cost: Cost) -> str:
+    """`25 trials, 501 epochs`."""
+    epochs = "epochs as your code says" if cost.epochs is None else count(cost.epochs, "epoch")
+    return f"{count(cost.trials, 'trial')}, {epochs}"
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min`, `2 h 05 min`."""
     minutes, rest = divmod(round(seconds), 60)
@@ -41,6 +53,11 @@ def duration(seconds: float) -> str:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def say(console: Console, text: str = "") -> None:
+    """Print text as it is: brackets in a path are no markup, and the terminal wraps its own lines."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Terminal(Listener):
@@ -71,7 +88,7 @@ class Terminal(Listener):
 
     def stage(self, text: str) -> None:
         """One line."""
-        self._console.print(escape(text), highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """The range, and what it saves."""
@@ -85,7 +102,7 @@ class Terminal(Listener):
         self._total, self._settled = total, settled
         self._began = time.monotonic()
         if total == settled:
-            self.stage(f"nothing to do: all {total} trials are settled already")
+            self.stage(f"nothing to do: {'all ' * (total > 1)}{count(total, 'trial')} settled already")
             return
         self.stage(f"trials: {total}" + (f", of which {settled} are settled by earlier runs" if settled else ""))
         self._task = self._bar.add_task("trials", total=total, completed=settled, now="starting workers")
@@ -132,42 +149,38 @@ class Terminal(Listener):
 
 def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: list[str]) -> None:
     """At the end: the range found, the best cell, the next commands."""
-    console.print()
+    say(console)
     if outcome.probe is not None:
         found = outcome.probe.range
-        console.print(
+        say(
+            console,
             f"Range of eps  {number(found.lower)} to {number(found.upper)}: "
             f"{len(found.grid())} values to try instead of 21",
-            highlight=False,
         )
     best = outcome.best
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
-        console.print(
-            f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}",
-            highlight=False,
-        )
+        say(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
-            console.print(f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}", highlight=False)
+            say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
     failed = [trial for trial in outcome.trials if trial.state == "failed" and trial.fail_reason in ("raised", "died")]
     if failed:
-        console.print(
-            f"{len(failed)} trials failed without a result; their tracebacks are in {outcome.directory / 'logs'}; "
-            "the same command tries them again.",
-            highlight=False,
+        say(
+            console,
+            f"{count(len(failed), 'trial')} failed without a result; tracebacks are in {outcome.directory / 'logs'}; "
+            "the same command tries again.",
         )
     place = shlex.quote(str(_relative(outcome.directory)))
-    console.print("\nNext", highlight=False)
-    console.print(f"  open {place}/report.html", highlight=False, soft_wrap=True)
-    console.print(f"  epsearch dashboard {place}", highlight=False, soft_wrap=True)
+    say(console, "\nNext")
+    say(console, f"  open {place}/report.html")
+    say(console, f"  epsearch dashboard {place}")
     if best is not None:
         settings = [*overrides, f"search.lr={best.lr:g}", "training.seeds=[0,1,2]"]
-        again = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
-        console.print(
+        again = " ".join(f"--set {shlex.quote(mask_password(setting))}" for setting in settings)
+        say(
+            console,
             f"  epsearch run {shlex.quote(str(study))} {again} --dir {place}-seeds    (how sure is the best lr's row?)",
-            highlight=False,
-            soft_wrap=True,
         )
 
 

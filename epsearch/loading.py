@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from typing import Any
 
 
@@ -17,3 +18,11 @@ def load_object(path: str) -> Any:
     for part in attribute.split("."):
         loaded = getattr(loaded, part)
     return loaded
+
+
+def raised(error: BaseException) -> str:
+    """`raises ValueError: why (file, line 7)`: what a message says of a user's code that raised."""
+    if isinstance(error, SyntaxError):
+        return f"raises {type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"raises {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"

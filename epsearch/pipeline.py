@@ -53,7 +53,7 @@ def run(
         Pool(config, config.engine.workers, place.logs) as pool,
         _storage_trouble(place),
     ):
-        storage = open_storage(place.storage(config))  # before an epoch is spent
+        storage = open_storage(place.storage(config), config.where("engine.storage"))  # before an epoch is spent
         found = probe_stage(config, place, pool, listener)
         arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, pool))
         ran = search_stage(config, storage, pool, arms, listener)
@@ -85,7 +85,9 @@ def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
     place = RunDirectory(Path(directory))
     config = place.load()
     with _storage_trouble(place):
-        return report_stage(config, open_storage(place.storage(config)), place, listener, redraw=True)
+        return report_stage(
+            config, open_storage(place.storage(config), config.where("engine.storage")), place, listener, redraw=True
+        )
 
 
 @contextlib.contextmanager
@@ -132,7 +134,7 @@ def probe_stage(config: StudyConfig, place: RunDirectory, pool: Pool, listener: 
 
 def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, pool: Pool) -> int | None:
     """For the β₂ rule: as the probe counted them, or counted now."""
-    if config.search.beta2 != "auto":
+    if not config.needs_batches:
         return None
     if found is not None:
         return int(found.settings["batches_per_epoch"] or 1)

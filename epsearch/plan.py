@@ -23,17 +23,23 @@ def spaces(config: StudyConfig, found: EpsilonRange | None, batches_per_epoch: i
     """
     search = config.search
     grid = config.engine.sampler == "grid"
-    if search.beta2 == "auto":
-        assert batches_per_epoch is not None, "auto needs the number of batches"
-        beta2: Axis = Points((auto_beta2(batches_per_epoch, config.optimizer.beta1),))
-    elif isinstance(search.beta2, Bounds) and grid:
-        beta2 = beta2_decades(search.beta2.low, search.beta2.high)
-    else:
-        beta2 = _axis(search.beta2, grid=False)
-    arms: dict[str, Space] = {
-        config.optimizer.name: {"lr": _axis(search.lr, grid=grid), "eps": _eps(config, found), "beta2": beta2}
+    searched: dict[str, Axis] = {"lr": _axis(search.lr, grid=grid), "eps": _eps(config, found)}
+    if config.has_beta2:
+        searched["beta2"] = _beta2(config, batches_per_epoch)
+    return {
+        config.optimizer.name: searched,
+        **{baseline: {"lr": _axis(search.sgd_lr, grid=True)} for baseline in search.baselines},
     }
-    return arms | {baseline: {"lr": _axis(search.sgd_lr, grid=True)} for baseline in search.baselines}
+
+
+def _beta2(config: StudyConfig, batches_per_epoch: int | None) -> Axis:
+    beta2 = config.search.beta2
+    if beta2 == "auto":
+        assert batches_per_epoch is not None, "auto needs the number of batches"
+        return Points((auto_beta2(batches_per_epoch, config.optimizer.beta1),))
+    if isinstance(beta2, Bounds) and config.engine.sampler == "grid":
+        return beta2_decades(beta2.low, beta2.high)
+    return _axis(beta2, grid=False)
 
 
 def _eps(config: StudyConfig, found: EpsilonRange | None) -> Axis:

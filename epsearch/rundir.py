@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from epsearch.config import StudyConfig, identity, load_study, to_yaml
 from epsearch.errors import UserError
 from epsearch.records import write_atomically
+
+HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
 
 
 class RunDirectory:
@@ -56,9 +60,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
         except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be used as a run directory ({error.strerror}); name another with --dir DIR."
-            ) from error
+            raise self._unusable(error) from error
         with lock:
             try:
                 # The kernel releases it however this process ends.
@@ -69,7 +71,10 @@ class RunDirectory:
                 ) from error
             if self.study.exists():
                 self._refuse_changes(config)
-            write_atomically(self.study, to_yaml(config))
+            try:
+                write_atomically(self.study, HEADER + to_yaml(config))
+            except OSError as error:
+                raise self._unusable(error) from error
             yield
 
     def load(self) -> StudyConfig:
@@ -78,19 +83,38 @@ class RunDirectory:
         Raises:
             UserError: no study was.
         """
-        if not self.study.exists():
-            there = sorted(str(found.parent) for found in self.path.glob("*/study.yaml"))
+        if not self._is_run():
+            below = self.path.glob("*/study.yaml") if os.path.isdir(self.path) else ()
+            there = sorted(str(found.parent) for found in below)
             hint = f" Did you mean {there[0]}?" if there else ""
-            raise UserError(f"{self.path}: is no run directory: it has no study.yaml.{hint}")
+            raise UserError(f"{self.path}: is no run directory: it has no study.yaml that epsearch wrote.{hint}")
         return load_study(self.study)
 
+    def _unusable(self, error: OSError) -> UserError:
+        reason = "it is a file" if os.path.isfile(self.path) else error.strerror
+        return UserError(f"{self.path}: cannot be used as a run directory ({reason}); name another with --dir DIR.")
+
+    def _is_run(self) -> bool:
+        """Whether `study.yaml` is a run's record; it may also be the study file that someone is writing."""
+        try:
+            with self.study.open(encoding="utf-8", errors="replace") as file:
+                return file.readline() == HEADER
+        except OSError:
+            return False
+
     def _refuse_changes(self, config: StudyConfig) -> None:
-        """Two studies in one directory would mix their trials."""
+        """Two studies in one directory would mix their trials, and a study file of the user's would be lost."""
+        if not self._is_run():
+            raise UserError(
+                f"{self.study}: is a study file, which this run would overwrite; name another directory with --dir DIR."
+            )
         old, new = identity(load_study(self.study)), identity(config)
+        # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
+        resampled = old["engine.sampler"] != new["engine.sampler"]
         changed = [
-            f"  {key}: was {old.get(key)!r}, is {new.get(key)!r}"
+            f"  {key}: was {json.dumps(old.get(key))}, is {json.dumps(new.get(key))}"
             for key in {**old, **new}
-            if old.get(key) != new.get(key)
+            if old.get(key) != new.get(key) and not (resampled and key.startswith("search."))
         ]
         if changed:
             raise UserError(

@@ -1,8 +1,8 @@
 """YAML text to plain data that remembers the line of every key.
 
 Differences from PyYAML's `safe_load`, each because a study file would surprise without it: numbers are
-YAML 1.2's (`1e-3` is one, `010` is ten, `1:30` is text), a key given twice is an error, and a file whose anchors
-expand without end or without measure is refused.
+YAML 1.2's (`1e-3` is one, `010` is ten, `1:30` is text), a key given twice is an error, tags (`!!python/object`) and
+merge keys (`<<`) are refused, and so is a file whose anchors expand without end or without measure.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from epsearch.errors import UserError
 
 KeyPath = tuple[str | int, ...]
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 MAX_VALUES = 10_000
 """A study file has some 50 values; far more come from a wrong file or from anchors that multiply."""
+MAX_DIGITS = 100
 
 
 @dataclass
@@ -31,17 +32,25 @@ class Source:
     name: str
     data: dict[str, Any]
     places: dict[KeyPath, str] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path.cwd)
 
     def place(self, path: KeyPath) -> str:
-        """Where `path`, or the nearest parent of it that was written down, stands."""
+        """Where `path`, or the nearest parent of it that was written down, stands: `study.yaml, line 7`."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.places:
-                return self.places[path[:length]]
-        return "line 1"
+            if found := self.places.get(path[:length]):
+                return f"{self.name}, {found}" if found.startswith("line") else found
+        return self.name
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the core schema of YAML 1.2."""
+    """SafeLoader with the core schema of YAML 1.2, and without tags."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            problem = "a study file has no use for tags (!…); write the plain value"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -54,28 +63,27 @@ for _tag, _pattern, _first in [
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
-    ("merge", r"<<", ["<"]),
 ]:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > MAX_DIGITS:
+        problem = f"a number of {len(node.value)} digits is too long"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
     return int(node.value)  # SafeLoader's own reads 010 as octal
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
-def parse_value(text: str) -> Any:
-    """One YAML value, as `--set key=value` gives it.
+def parse_value(text: str, name: str) -> Any:
+    """One YAML value, as `--set key=value` gives it; `name` is what a message calls it.
 
     Raises:
-        UserError: it is no YAML.
+        UserError: it is no YAML, repeats a key, or expands too far.
     """
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{text!r} is not a YAML value: {_first_line(error)}.") from error
+    return _parse(text, name)[1]
 
 
 def read_yaml(path: Path) -> Source:
@@ -84,45 +92,70 @@ def read_yaml(path: Path) -> Source:
     Raises:
         UserError: it cannot be read, is not text, not YAML, not a mapping, repeats a key, or expands too far.
     """
-    text = _read_text(path)
-    loader = _Loader(text)
+    places, data = _parse(_read_text(path), str(path))
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else "a list" if isinstance(data, list) else "one value"
+        raise UserError(
+            f"{path}, line 1: a study file is a mapping of keys to values, but this holds {found}. "
+            "`epsearch init` writes a template."
+        )
+    return Source(str(path), data, places, path.resolve().parent)
+
+
+def _parse(text: str, name: str) -> tuple[dict[KeyPath, str], Any]:
+    """Where each key stands, and the data."""
+    places: dict[KeyPath, str] = {}
     try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            found = "nothing" if node is None else "a list" if isinstance(node, yaml.SequenceNode) else "one value"
-            raise UserError(
-                f"{path}, line 1: a study file is a mapping of keys to values, but this holds {found}. "
-                "`epsearch init` writes a template."
-            )
-        source = Source(str(path), {})
-        _check_expansion(path, node)
-        _index(path, loader, node, (), source.places)
-        source.data = loader.construct_document(node)
-        return source
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
-        hint = " Indent with spaces, not tabs." if "'\\t'" in str(error) else ""
-        raise UserError(f"{path}, line {line}: is not YAML: {_first_line(error)}.{hint}") from error
-    finally:
-        loader.dispose()
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return places, None
+            _check_expansion(name, node)
+            _index(name, loader, node, (), places)
+            return places, loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{name}{_line_of(error, text)}: cannot be read as YAML: {_reason(error)}.") from error
 
 
-def _first_line(error: Exception) -> str:
+def _line_of(error: Exception, text: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f", line {text.count(chr(10), 0, error.position) + 1}"
+    mark = getattr(error, "problem_mark", None)
+    return f", line {mark.line + 1}" if mark else ""
+
+
+_HINTS = {
+    "found character '\\t' that cannot start any token": "indent with spaces, not tabs",
+    "mapping values are not allowed here": "indent the keys of a section alike, and quote a text that holds a colon",
+}
+
+
+def _reason(error: Exception) -> str:
+    """PyYAML's own words in one line, with the remedy where they lack one."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return str(problem).splitlines()[0].rstrip(".")
+    if isinstance(error, yaml.reader.ReaderError):
+        return (
+            f"it holds the control character {chr(error.character)!r}" if error.encoding == "unicode" else error.reason
+        )
+    assert isinstance(error, yaml.MarkedYAMLError)
+    problem, context = error.problem or "", error.context or ""
+    if problem.startswith("but "):
+        problem = f"{context}, {problem}"
+    elif error.context_mark and error.problem_mark and error.context_mark.line < error.problem_mark.line:
+        problem += f" ({context} that begins on line {error.context_mark.line + 1})"
+    return problem + (f"; {hint}" if (hint := _HINTS.get(error.problem or "")) else "")
 
 
 def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; name the study file in it, e.g. {path / 'study.yaml'}.")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: is a directory; name the study file in it, e.g. {path / 'study.yaml'}.") from error
     except FileNotFoundError as error:
         beside = sorted(found.name for pattern in ("*.yaml", "*.yml") for found in path.parent.glob(pattern))
         there = f" In that folder there are: {', '.join(beside[:8])}." if beside else ""
@@ -140,14 +173,14 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _check_expansion(path: Path, root: yaml.Node) -> None:
+def _check_expansion(name: str, root: yaml.Node) -> None:
     """Count the values the aliases expand to, by node and not by visit: a bomb is counted, not exploded."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
     def size(node: yaml.Node) -> int:
         if id(node) in open_nodes:
-            raise UserError(f"{path}, line {node.start_mark.line + 1}: an anchor contains itself; write it out.")
+            raise UserError(f"{name}, line {node.start_mark.line + 1}: an anchor contains itself; write it out.")
         if id(node) not in sizes:
             open_nodes.add(id(node))
             children: list[yaml.Node] = []
@@ -161,17 +194,17 @@ def _check_expansion(path: Path, root: yaml.Node) -> None:
 
     if size(root) > MAX_VALUES:
         raise UserError(
-            f"{path}, line 1: holds {size(root):,} values once its anchors are expanded (at most {MAX_VALUES:,}); "
+            f"{name}: holds {size(root):,} values once its anchors are expanded (at most {MAX_VALUES:,}); "
             "write the few values a study needs without anchors."
         )
 
 
-def _index(path: Path, loader: _Loader, node: yaml.Node, at: KeyPath, places: dict[KeyPath, str]) -> None:
+def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dict[KeyPath, str]) -> None:
     """Note the line of every key, and refuse keys given twice (PyYAML silently keeps the last)."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             places[(*at, index)] = f"line {child.start_mark.line + 1}"
-            _index(path, loader, child, (*at, index), places)
+            _index(name, loader, child, (*at, index), places)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[Hashable, int] = {}
@@ -179,10 +212,10 @@ def _index(path: Path, loader: _Loader, node: yaml.Node, at: KeyPath, places: di
         line = key_node.start_mark.line + 1
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise UserError(f"{path}, line {line}: the key {key!r} is no text; quote it or give it a name.")
+            raise UserError(f"{name}, line {line}: the key {key!r} is no text; quote it or give it a name.")
         if key in seen:
-            name = ".".join(map(str, (*at, key)))
-            raise UserError(f"{path}, line {line}: {name} is given twice (first on line {seen[key]}); remove one.")
+            full = ".".join(map(str, (*at, key)))
+            raise UserError(f"{name}, line {line}: {full} is given twice (first on line {seen[key]}); remove one.")
         seen[key] = line
         places[(*at, key)] = f"line {line}"
-        _index(path, loader, value_node, (*at, key), places)
+        _index(name, loader, value_node, (*at, key), places)

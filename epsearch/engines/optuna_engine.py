@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import wait
 from typing import Any
 
+from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.pool import Pool, Worker, WorkerDied
 from epsearch.engines.study import Asked, SharedStudy
 from epsearch.errors import StudyError
@@ -27,7 +28,8 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
     """
     engine = _Engine(studies, pool, together, listener)
     try:
-        engine.run()
+        with Interrupts() as interrupts:
+            engine.run(interrupts)
     except BaseException:
         # Ctrl-C, a full disk: say in the storage, if it still listens, that these trials are under way no more.
         with contextlib.suppress(Exception):
@@ -48,13 +50,15 @@ class _Engine:
         self._failures: list[str] = []
         self._any_good = False
 
-    def run(self) -> None:
+    def run(self, interrupts: Interrupts) -> None:
         left = sum(study.left for study in self._studies)
         for worker in self._pool.workers(math.ceil(left / self._together)) if left else []:
             self._begin(worker)
         while any(self._trials.values()) or (self._trials and any(study.left for study in self._studies)):
             by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._trials}
-            for connection in wait(list(by_connection)):
+            with interrupts.point():
+                answering = wait(list(by_connection))
+            for connection in answering:
                 self._hear(by_connection[connection])
 
     def lose_all(self) -> None:

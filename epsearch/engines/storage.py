@@ -28,16 +28,17 @@ def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
     arguments = {"timeout": 60} if url.startswith("sqlite") else {"connect_timeout": CONNECT_SECONDS}
 
     def connect() -> BaseStorage:
+        for _ in range(10):
+            try:
+                return get_storage(RDBStorage(url, engine_kwargs={"connect_args": arguments}))
+            except Exception as error:
+                # A dashboard or a driver that starts beside made a table between Optuna's look and its own attempt.
+                if "already exists" not in str(error.__cause__ or error):
+                    raise
         return get_storage(RDBStorage(url, engine_kwargs={"connect_args": arguments}))
 
     try:
-        try:
-            return connect()
-        except Exception as error:
-            # A dashboard or another driver made the tables between Optuna's look and its own attempt.
-            if "already exists" not in str(error.__cause__ or error):
-                raise
-            return connect()
+        return connect()
     except Exception as error:
         reason = " ".join(_without(url, str(error.__cause__ or error)).split())
         raise UserError(

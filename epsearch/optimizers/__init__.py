@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,25 +27,38 @@ def create_optimizer(
     params: Iterable[Any],
     *,
     lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: tuple[float, float] | None = None,
     eps: float | None = None,
     **keywords: Any,
 ) -> torch.optim.Optimizer:
-    """Build the optimizer `name` of the table over `params`.
+    """Build the optimizer `name` of the table over `params`: tensors or groups, as torch.optim takes them.
 
-    `eps` None keeps the class's own default; `keywords` go to the class as they are (`weight_decay=5e-4`).
+    `eps` and `betas` None keep the field's defaults. A momentum that the optimizer does not have is ignored (β₁ of
+    rmsprop, both of adagrad), so that one call serves every row; `keywords` go to the class as they are
+    (`weight_decay=5e-4`), and there must be such.
 
     Raises:
-        UserError: no such optimizer, or it takes no eps.
+        UserError: no such optimizer; it takes no eps, or not one of the keywords; a value is out of its range.
     """
     if name not in OPTIMIZERS:
         raise UserError(f"no optimizer called {name!r}; there are {', '.join(OPTIMIZERS)}.")
     row = OPTIMIZERS[name]
+    cls = load_object(row.path)
+    fixed: dict[str, Any] = {"lr": lr, **row.keywords(*(row.betas if betas is None else betas))}
     if eps is not None:
         if "eps" not in row.takes:
             raise UserError(f"{name} has no eps.")
-        keywords["eps"] = eps
-    optimizer: torch.optim.Optimizer = load_object(row.path)(params, lr=lr, **row.keywords(*betas), **keywords)
+        fixed["eps"] = eps
+    free = [option for option in inspect.signature(cls).parameters if option not in {"params", "eps", *fixed}]
+    for option in keywords:
+        if option in fixed:
+            raise UserError(f"{name}: {option} is set already, by the optimizer's name and by betas; leave it out.")
+        if option not in free:
+            raise UserError(f"{name} has no {option}; it takes {', '.join(free)}.")
+    try:
+        optimizer: torch.optim.Optimizer = cls(params, **fixed, **keywords)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{name}: {error}") from error
     return optimizer
 
 
@@ -66,9 +80,9 @@ def denominator_reader(optimizer: torch.optim.Optimizer) -> DenominatorReader:
         if _path(cls) in _registered:
             return _registered[_path(cls)]
     raise UserError(
-        f"epsearch cannot read the denominator term of {type(optimizer).__name__}: it knows "
-        f"{', '.join(ADAPTIVE)} and classes derived from them. "
-        "Teach it with epsearch.register_denominator(cls, reader)."
+        f"epsearch cannot read the denominator term of {_path(type(optimizer))}. It knows {', '.join(ADAPTIVE)} as "
+        "epsearch.create_optimizer(name, …) builds them (most are torch.optim's), and classes derived from those. "
+        "Teach it another with epsearch.register_denominator(cls, reader)."
     )
 
 

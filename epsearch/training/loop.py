@@ -30,8 +30,7 @@ def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
             return
         # The batches depend on the seed and the epoch alone, whatever was drawn before.
         seed_all(runs[0].seed, epoch)
-        for batch in workload.train_batches(epoch):
-            batch = to_device(batch, runs[0].device)
+        for batch in (to_device(batch, runs[0].device) for batch in workload.train_batches(epoch)):
             for member in live:
                 if not member.run.ended:
                     member.step(batch)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from epsearch.errors import UserError
-from epsearch.loading import load_object
+from epsearch.loading import load_object, raised
 from epsearch.workloads.table import WORKLOADS
 
 if TYPE_CHECKING:
@@ -41,18 +41,22 @@ def create_workload(
     """The study's workload: the one it names, or the user's object (a class or function is called).
 
     Raises:
-        UserError: the user's object lacks a method; the dataset is not there.
+        UserError: the user's object cannot be made or lacks a method; the dataset is not there.
     """
     section = config.workload
     if user_object is None:
         make = load_object(WORKLOADS[section.name or ""])
         workload: Workload = make(section.dataset, section.model, section.augment, config.training.batch_size, device)
         return workload
-    candidate = user_object() if callable(user_object) else user_object
+    where = config.where("workload.object")
+    try:
+        candidate = user_object() if callable(user_object) else user_object
+    except Exception as error:
+        raise UserError(f"{where}: {section.object}() {raised(error)}.") from error
     missing = [name for name in ("model", "train_batches", "loss", "evaluate") if not hasattr(candidate, name)]
     if missing:
         raise UserError(
-            f"workload.object: {section.object} has no {', '.join(missing)}; a workload has the methods "
+            f"{where}: {section.object} has no {', '.join(missing)}; a workload has the methods "
             "model(), train_batches(epoch), loss(model, batch) and evaluate(model)."
         )
     return candidate

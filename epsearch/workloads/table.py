@@ -23,6 +23,11 @@ MODELS: dict[str, dict[str, str]] = {
     },
 }
 
+REPORTED: dict[str, tuple[str, ...]] = {
+    "vision": ("accuracy", "loss"),
+}
+"""The metrics that a workload reports, of which a study names one."""
+
 AUGMENTATIONS: dict[str, str] = {
     "flip": "epsearch.workloads.augmentation:flip",
     "crop": "epsearch.workloads.augmentation:crop",

@@ -219,12 +219,13 @@ def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) 
     """SQLite cannot write: the study stops with a message, and goes on when there is room."""
     study_folder.write(
         """
-        import pathlib
+        import pathlib, time
 
         def train(run):
             ballast = pathlib.Path(__file__).with_name("ballast")
             for epoch in run.epochs():
                 if run.lr > 5e-3 and ballast.exists():
+                    time.sleep(1)  # the trial before this one is written meanwhile
                     # Fills what is left of the disk that the study is on.
                     with open(ballast.read_text(), "ab") as file:
                         try:

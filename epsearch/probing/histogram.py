@@ -94,19 +94,20 @@ def count_bits(v: torch.Tensor) -> BitCounts:
     """Count the upper bits of v, any shape, float16 to float64, on any device."""
     layout = _LAYOUTS[v.dtype if v.dtype in _LAYOUTS else torch.float32]
     total = torch.zeros(layout.width, dtype=torch.int64, device=v.device)
-    zeros = torch.zeros((), dtype=torch.int64, device=v.device)
+    plus, minus = (torch.zeros((), dtype=torch.int64, device=v.device) for _ in range(2))
     for chunk in _chunks(v):
         total += torch.bincount(_bins(chunk, layout), minlength=layout.width)
     counts = total.cpu().numpy()
     # +0 shares its bin with the tiniest subnormals, -0 with their negatives: told apart only if any is there.
-    negative_zero = layout.width // 2
-    if counts[0] or counts[negative_zero]:
+    if counts[0] or counts[layout.width // 2]:
         for chunk in _chunks(v):
-            zeros += (chunk == 0).sum()
+            zero, negative = chunk == 0, chunk.view(layout.integer) < 0
+            plus += (zero & ~negative).sum()
+            minus += (zero & negative).sum()
     positive = counts[: layout.bins].copy()
-    minus = min(int(counts[negative_zero]), int(zeros))
-    positive[0] -= int(zeros) - minus
-    return BitCounts(positive, int(zeros), int(counts[layout.bins :].sum()) - minus, layout.edges)
+    positive[0] -= int(plus)
+    nonfinite = int(counts[layout.bins :].sum()) - int(minus)
+    return BitCounts(positive, int(plus) + int(minus), nonfinite, layout.edges)
 
 
 def _order_statistics(v: torch.Tensor, counts: BitCounts, ranks: list[int]) -> list[float]:
@@ -138,7 +139,8 @@ def percentile(term: Denominator, counts: BitCounts, q: float) -> float:
         first, last = (int(np.searchsorted(cumulative, rank, side="right")) for rank in ranks)
         low = _log10_z(term, float(counts.edges[first]))
         high = _log10_z(term, float(counts.edges[last + 1]))
-        if math.isfinite(low) and math.floor(low + 0.5) == math.floor(high + 0.5):
+        # Ranks in two bins may lie far apart: what is between them is a matter of values, not of bins.
+        if first == last and math.isfinite(low) and math.floor(low + 0.5) == math.floor(high + 0.5):
             return float(10 ** ((low + high) / 2))
     below, above = (10 ** _log10_z(term, value) for value in _order_statistics(term.v, counts, ranks))
     return float(below + (above - below) * (position - ranks[0]))
@@ -151,7 +153,8 @@ def _log10_z(term: Denominator, v: float) -> float:
 def histogram(term: Denominator, counts: BitCounts) -> Histogram:
     """ẑ in the bins of `records.Histogram`, from the counts of v's bits.
 
-    A bit bin that an edge cuts is shared out in proportion (in log10): its width is 0.0017 decades of √v.
+    A bit bin that a power of ten cuts is looked into, so that shares above powers of ten are exact; one that another
+    edge cuts is shared out in proportion (in log10): its width is 0.0017 decades of √v at most.
     """
     occupied = np.flatnonzero(counts.counts)
     if occupied.size == 0:
@@ -159,17 +162,46 @@ def histogram(term: Denominator, counts: BitCounts) -> Histogram:
     first, last = int(occupied[0]), int(occupied[-1])
     edges = counts.edges[first : last + 2].copy()
     if edges[0] == 0:
-        edges[0] = edges[1] / 2
+        edges[0] = np.finfo(np.float64 if term.v.dtype == torch.float64 else np.float32).smallest_subnormal
     log_z = term.power * (math.log10(term.scale) + np.log10(edges))
     start = math.floor(log_z[0] * BINS_PER_DECADE)
     stop = math.ceil(log_z[-1] * BINS_PER_DECADE)
     cumulative = np.concatenate([[0], np.cumsum(counts.counts[first : last + 1])])
-    at = np.interp(np.arange(start, stop + 1) / BINS_PER_DECADE, log_z, cumulative)
+    decades = np.arange(math.ceil(log_z[0]), math.floor(log_z[-1]) + 1)
+    below = _count_below(term.v, counts, 10.0 ** (decades / term.power) / term.scale)
+    places, order = np.unique(np.concatenate([decades, log_z]), return_index=True)
+    known = np.maximum.accumulate(np.concatenate([below, cumulative])[order])
+    at = np.interp(np.arange(start, stop + 1) / BINS_PER_DECADE, places, known)
     return Histogram(start=start, counts=np.diff(np.rint(at).astype(np.int64)).tolist(), zeros=counts.zeros)
 
 
+def _count_below(v: torch.Tensor, counts: BitCounts, limits: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many finite positive elements of v are below each of the ascending `limits`, exactly: (limits,)."""
+    cut = np.searchsorted(counts.edges, limits, side="right") - 1
+    bins = len(counts.counts)
+    below = np.concatenate([[0], np.cumsum(counts.counts)])[np.minimum(cut, bins)]
+    # Bins tell, except where a limit lies inside one that is occupied: there the elements are compared.
+    inside = np.flatnonzero(np.append(counts.counts, 0)[np.minimum(cut, bins)])
+    if inside.size:
+        layout = _LAYOUTS[v.dtype if v.dtype in _LAYOUTS else torch.float32]
+        chosen = torch.zeros(layout.width, dtype=torch.bool)
+        chosen[cut[inside]] = True
+        chosen, exact = chosen.to(v.device), torch.from_numpy(limits[inside]).to(v.device)
+        found = torch.zeros(len(inside), dtype=torch.int64, device=v.device)
+        for chunk in _chunks(v):
+            values = chunk[chosen.index_select(0, _bins(chunk, layout))]
+            values = values[values > 0].double()
+            found += torch.stack([(values < limit).sum() for limit in exact])
+        # Among the elements found are those of chosen bins below: they are in `below` already.
+        lower = [counts.counts[np.unique(cut[inside][cut[inside] < cut[i]])].sum() for i in inside]
+        below[inside] += found.cpu().numpy() - np.array(lower)
+    return below
+
+
 def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]) -> Layer:
-    """What the record keeps of one tensor's ẑ."""
+    """What the record keeps of one tensor's ẑ; of a complex one, real and imaginary parts are elements."""
+    if term.v.is_complex():
+        term = term._replace(v=torch.view_as_real(term.v))
     counts = count_bits(term.v)
     low, high = (percentile(term, counts, q) if counts.measured else None for q in percentiles)
     return Layer(

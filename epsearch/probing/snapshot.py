@@ -27,8 +27,13 @@ class Snapshot:
             if isinstance(tensor, torch.nn.Parameter)
         ]
         self._modes = [(module, module.training) for module in model.modules()]
+        # A module may replace its buffer by another tensor instead of writing into it.
+        self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
         self._state = {parameter: copy.deepcopy(state) for parameter, state in optimizer.state.items()}
-        self._groups = [{k: copy.copy(v) for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        self._groups = [
+            {key: value if key == "params" else copy.deepcopy(value) for key, value in group.items()}
+            for group in optimizer.param_groups
+        ]
         self._random = (random.getstate(), np.random.get_state(), torch.get_rng_state())
         self._cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
@@ -41,9 +46,13 @@ class Snapshot:
             tensor.grad = gradient
         for module, mode in self._modes:
             module.training = mode
+        for module, buffers in self._buffers:
+            module._buffers.clear()
+            module._buffers.update(buffers)
         self._optimizer.state.clear()
         self._optimizer.state.update(self._state)
         for group, saved in zip(self._optimizer.param_groups, self._groups, strict=True):
+            group.clear()  # what steps have added must go, too: a step count kept in the group, say
             group.update(saved)
         python, numpy, cpu = self._random
         random.setstate(python)

@@ -10,8 +10,8 @@ import torch
 
 from epsearch.errors import StudyError, UserError
 from epsearch.optimizers import denominator_reader
-from epsearch.probe.histogram import measure_layer
-from epsearch.probe.snapshot import Snapshot
+from epsearch.probing.histogram import measure_layer
+from epsearch.probing.snapshot import Snapshot
 from epsearch.records import EpsilonRange, Layer, ProbeResult, power_of_ten
 
 
@@ -45,6 +45,7 @@ def probe(
         # Summed on the device: asking each step's loss for its value would hold up a GPU.
         total = torch.zeros(())
         for _ in range(epochs):
+            before = steps
             for batch in batches:
                 optimizer.zero_grad()
                 loss = loss_fn(model, batch)
@@ -52,8 +53,9 @@ def probe(
                 optimizer.step()
                 total = total.to(loss.device) + loss.detach()
                 steps += 1
-        if steps == 0:
-            raise UserError("probe: batches is empty, so nothing was trained.")
+            if steps == before:
+                reason = "is used up after one epoch: give a list or a DataLoader" if steps else "is empty"
+                raise UserError(f"probe: batches {reason}.")
         if not math.isfinite(total.item()):
             raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")
         return measure(optimizer, model, percentiles=percentiles, settings={"epochs": epochs, "steps": steps})
@@ -87,7 +89,8 @@ def measure(
     skipped: list[str] = []
     for name, parameter, group in _named_parameters(optimizer, model):
         state = optimizer.state.get(parameter)
-        if not state:
+        # Adagrad makes its state before the first step.
+        if not state or state.get("step") == 0:
             skipped.append(name)
         else:
             layers.append(measure_layer(name, read(state, group), (low, high)))
@@ -125,6 +128,8 @@ def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str |
     settings: dict[str, float | int | str | None] = {key: float(group[key]) for key in ("lr", "eps") if key in group}
     if "betas" in group:
         settings["beta2"] = float(group["betas"][1])
+    elif "alpha" in group:
+        settings["beta2"] = float(group["alpha"])  # as RMSprop calls it
     return settings
 
 

@@ -1,0 +1,53 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
+	$(BIN)/epsearch run studies/quickstart.yaml
+
+test: $(VENV)/.installed-dev ## run the tests (real data, real storage; about 10 minutes)
+	$(BIN)/pytest
+
+slow: $(VENV)/.installed-dev ## run the tests that train for minutes
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/.installed-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev ## mypy, strict
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the models
+	$(BIN)/python -m epsearch.config > epsearch/study.schema.json
+
+bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/engine_overhead.py
+
+clean: ## remove the environment and what the tools left
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "epsearch needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[dashboard]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: help quickstart test slow lint types format schema bench clean

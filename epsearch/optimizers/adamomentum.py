@@ -1,0 +1,60 @@
+"""AdaMomentum, with ε kept out of the stored state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from epsearch.optimizers.base import PerTensorOptimizer, corrected
+
+
+class AdaMomentum(PerTensorOptimizer):
+    """EAdam whose v averages the square of the momentum instead of the gradient's (Table 5).
+
+        mₜ = β₁ mₜ₋₁ + (1 - β₁) gₜ
+        vₜ = β₂ vₜ₋₁ + (1 - β₂) mₜ²
+        ŝₜ = v̂ₜ + ε / (1 - β₂)
+        θₜ = θₜ₋₁ - α m̂ₜ / √ŝₜ
+
+    State: m `exp_avg`, v `exp_avg_sq`. It is mₜ that is squared, not m̂ₜ. The original keeps s with ε accumulated
+    instead of v; see `AdaBelief` for why v is kept here.
+
+    Wang et al. 2021, https://arxiv.org/abs/2106.11514
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """m₀ = v₀ = 0."""
+        state["exp_avg"] = torch.zeros_like(p)
+        state["exp_avg_sq"] = torch.zeros_like(p)
+
+    def update(self, p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The equations above."""
+        m, v, t = state["exp_avg"], state["exp_avg_sq"], state["step"]
+        beta1, beta2 = group["betas"]
+        m.lerp_(g, 1 - beta1)
+        v.mul_(beta2).addcmul_(m, m, value=1 - beta2)
+        s_hat = corrected(v, beta2, t).add_(group["eps"] / (1 - beta2))
+        p.addcdiv_(corrected(m, beta1, t), s_hat.sqrt_(), value=-group["lr"])

@@ -1,0 +1,119 @@
+"""A study in a real PostgreSQL server, started here on loopback, with a password that must never be seen."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import EPSEARCH, StudyFolder
+
+PASSWORD = "s3cret/p@ss:word"
+QUOTED = "s3cret%2Fp%40ss%3Aword"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a server whose database `studies` belongs to `tuner`."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        if os.environ.get("CI"):
+            pytest.fail("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    binaries = found[-1].parent
+    place = tmp_path_factory.mktemp("postgresql")
+    # PostgreSQL refuses to run as root.
+    user: dict[str, object] = {}
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        for folder in (place, *place.parents[:2]):
+            folder.chmod(0o755)
+        shutil.chown(place, account.pw_uid, account.pw_gid)
+    password_file = place / "password"
+    password_file.write_text(PASSWORD)
+    password_file.chmod(0o644)
+
+    def command(*arguments: object) -> None:
+        subprocess.run([str(argument) for argument in arguments], check=True, capture_output=True, cwd=place, **user)  # type: ignore[call-overload]
+
+    data = place / "data"
+    command(binaries / "initdb", "-D", data, "-U", "tuner", "-A", "scram-sha-256", f"--pwfile={password_file}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={place}"
+    command(binaries / "pg_ctl", "-D", data, "-w", "-l", place / "log", "-o", options, "start")
+    try:
+        import psycopg
+
+        with psycopg.connect(
+            host="127.0.0.1", port=port, user="tuner", password=PASSWORD, dbname="postgres"
+        ) as session:
+            session.autocommit = True
+            session.execute("create database studies")
+        yield port
+    finally:
+        command(binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+
+QUICK = "def train(run):\n    for _ in run.epochs():\n        run.report(score=run.lr)\n"
+
+
+def everything_written(folder: StudyFolder) -> str:
+    files = (path for path in folder.run_directory.rglob("*") if path.is_file() and path.suffix != ".js")
+    return "".join(path.read_text(errors="replace") for path in files)
+
+
+def test_study_goes_on_in_postgresql_and_hides_the_password(server: int, study_folder: StudyFolder) -> None:
+    url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
+    study_folder.write(QUICK, engine={"storage": url, "workers": 2})
+    first = study_folder.run("--set", "search.lr=[1e-4,1e-3]")
+    assert first.returncode == 0, first.stderr
+    second = study_folder.run()
+    assert second.returncode == 0, second.stderr
+    assert "of which 6 are settled" in second.stdout
+    seen = first.stdout + first.stderr + second.stdout + second.stderr + everything_written(study_folder)
+    assert not (study_folder.run_directory / "study.db").exists()
+    for secret in (PASSWORD, QUOTED):
+        assert secret not in seen
+
+    # The run directory does not know the password; the environment tells it.
+    unknowing = subprocess.run([*EPSEARCH, "report", str(study_folder.run_directory)], capture_output=True, text=True)
+    assert unknowing.returncode == 2
+    assert "EPSEARCH_STORAGE" in unknowing.stderr
+    told = subprocess.run(
+        [*EPSEARCH, "report", str(study_folder.run_directory)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "EPSEARCH_STORAGE": url},
+    )
+    assert told.returncode == 0, told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_wrong_password_is_not_shown(server: int, study_folder: StudyFolder) -> None:
+    url = f"postgresql+psycopg://tuner:guess%2Fwork@127.0.0.1:{server}/studies"
+    study_folder.write(QUICK, engine={"storage": url})
+    result = study_folder.run()
+    assert result.returncode == 2
+    assert "password authentication failed" in result.stderr
+    assert "guess" not in result.stdout + result.stderr + everything_written(study_folder)
+
+
+def test_another_study_under_the_same_name(server: int, study_folder: StudyFolder) -> None:
+    """Two run directories, one server: a different study of the same name is refused, not mixed in."""
+    url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
+    study_folder.write(QUICK, name="shared", engine={"storage": url})
+    assert study_folder.run().returncode == 0
+    study_folder.run_directory = study_folder.path / "other"
+    study_folder.write(QUICK, name="shared", engine={"storage": url}, training={"epochs": 3})
+    result = study_folder.run()
+    assert result.returncode == 2
+    assert "training.epochs was 2, is 3" in result.stderr

@@ -1,0 +1,57 @@
+"""What is quick stays quick: torch, Optuna and Ray are loaded when they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "optuna", "ray", "plotly", "sklearn", "sqlalchemy", "torchvision")
+
+STUDY = "workload: {name: vision, dataset: digits, model: mlp}\n"
+
+
+def loaded_by(code: str, folder: Path) -> set[str]:
+    """Which of the heavy packages a fresh interpreter has loaded after `code`."""
+    report = "\nimport sys\nprint('LOADED', *(name for name in sys.modules if '.' not in name))"
+    result = subprocess.run([sys.executable, "-c", code + report], capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split()) & set(HEAVY)
+
+
+def command(*arguments: str) -> str:
+    return (
+        f"import sys\nfrom epsearch.cli import main\nsys.argv = ['epsearch', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code, ended.code"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import epsearch\nassert 'probe' in dir(epsearch)",
+        "import epsearch\nepsearch.EpsilonRange(lower=1e-6, upper=1e-2).grid()",
+        "import epsearch.records, epsearch.space, epsearch.plan, epsearch.rundir",
+        command("--help"),
+        command("run", "--help"),
+        command("--version"),
+        command("list"),
+        command("schema"),
+        command("init", "new.yaml"),
+        command("check", "study.yaml"),
+    ],
+)
+def test_nothing_heavy(code: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY)
+    assert loaded_by(code, tmp_path) == set()
+
+
+def test_every_public_name_is_there() -> None:
+    import epsearch
+
+    for name in epsearch.__all__:
+        assert getattr(epsearch, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        epsearch.nothing  # noqa: B018

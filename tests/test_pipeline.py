@@ -1,0 +1,211 @@
+"""Studies carried through for real, by the Python interface."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+import epsearch
+from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.errors import UserError
+from epsearch.progress import Listener
+from epsearch.records import Cell, Ending, Outcome, ProbeResult
+from epsearch.workloads.image_data import fashion_mnist
+from tests.conftest import StudyFolder
+
+STUDIES = Path(__file__).parents[1] / "studies"
+
+BOWL = """
+    import math
+
+    def train(run):
+        for epoch in run.epochs():
+            score = -abs(math.log10(run.lr) + 2) - 0.1 * abs(math.log10(run.eps) + 6) - 1 / (epoch + 1)
+            run.report(score=score - 1e-3 * run.seed)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, below which runs/ is made."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_quickstart(here: Path) -> None:
+    """The README's study, shortened: probe, grid, baseline, report."""
+    outcome = epsearch.run(STUDIES / "quickstart.yaml", ["training.epochs=2", "search.beta2=[0.9, 0.999]"])
+    assert outcome.directory == here / "runs" / "quickstart"
+    probe = outcome.probe
+    assert probe is not None
+    assert probe.settings["batches_per_epoch"] == 45  # 1,437 digits in batches of 32
+    searched = [trial for trial in outcome.trials if trial.optimizer == "adam"]
+    grid = {(trial.lr, trial.eps, trial.beta2) for trial in searched}
+    assert len(searched) == len(grid) == 4 * len(probe.range.grid()) * 2
+    assert {trial.eps for trial in searched} == set(probe.range.grid())
+    assert sum(trial.optimizer == "sgd_momentum" for trial in outcome.trials) == 5
+    assert outcome.best is not None
+    assert outcome.best.value == max(trial.value or 0 for trial in searched)
+    assert outcome.best.value > 0.9
+    names = {str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*")}
+    assert {"study.yaml", "probe.json", "study.db", "trials.csv", "report.html"} <= names
+    assert {"figures/heatmap-lr-eps.html", "figures/heatmap-eps-beta2.html", "figures/probe-histogram.html"} <= names
+
+
+def test_fashion_mnist_for_real(here: Path) -> None:
+    """60,000 images, an MLP, the two ends of the probed range."""
+    try:
+        fashion_mnist()
+    except UserError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    settings = ["training.epochs=1", "search.eps=endpoints", "search.lr=[1e-3]", "search.baselines=[]"]
+    outcome = epsearch.run(STUDIES / "fashion-mnist-mlp.yaml", settings)
+    assert outcome.probe is not None
+    assert outcome.probe.settings["batches_per_epoch"] == 469
+    assert [trial.eps for trial in outcome.trials] == outcome.probe.range.endpoints()
+    # 469 batches: 1/(1 - beta2) must be at least that.
+    assert {trial.beta2 for trial in outcome.trials} == {0.999}
+    assert outcome.best is not None
+    assert (outcome.best.value or 0) > 0.8
+
+
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "grid"])
+def test_every_sampler(sampler: str, study_folder: StudyFolder) -> None:
+    """Continuous axes, β₂ in powers of ten of 1 - β₂; what was sampled lies in the space, and differs."""
+    study = study_folder.write(
+        BOWL,
+        search={
+            "eps": {"low": 1e-8, "high": 1e-4},
+            "lr": {"low": 1e-4, "high": 1e-1},
+            "beta2": {"low": 0.9, "high": 0.999},
+        },
+        engine={"sampler": sampler, "trials": 12},
+    )
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    complete = [trial for trial in outcome.trials if trial.state == "complete"]
+    assert len(complete) == 12
+    for trial in complete:
+        assert 1e-4 <= (trial.lr or 0) <= 1e-1
+        assert 1e-8 <= (trial.eps or 0) <= 1e-4
+        assert 0.9 <= (trial.beta2 or 0) <= 0.999
+    assert len({trial.lr for trial in complete}) == 12
+    # Asking for more goes on with the same study, and does not repeat the first draws.
+    more = epsearch.run(study, ["engine.trials=16"], study_folder.run_directory)
+    assert len(more.trials) == 16
+    assert len({(trial.lr, trial.eps) for trial in more.trials}) == 16
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_pruner(pruner: str, study_folder: StudyFolder) -> None:
+    """Nothing settled twice, best cell found, and the pruners that should stop hopeless trials here do."""
+    study = study_folder.write(
+        BOWL,
+        training={"epochs": 9, "seeds": [0, 1, 2, 3, 4, 5]},
+        engine={"sampler": "random", "trials": 25, "pruner": pruner},
+        search={"eps": {"low": 1e-8, "high": 1e-4}},
+    )
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    states = [trial.state for trial in outcome.trials]
+    assert len(states) == 25
+    assert set(states) <= {"complete", "pruned"}
+    assert ("pruned" in states) == (pruner != "none")
+    assert outcome.best is not None
+    assert outcome.best.spread is not None
+    assert all(trial.epochs < 54 for trial in outcome.trials if trial.state == "pruned")
+
+
+class Notes(Listener):
+    def __init__(self) -> None:
+        self.probes: list[bool] = []
+        self.ended: list[Cell] = []
+
+    def probed(self, result: ProbeResult, *, reused: bool) -> None:
+        self.probes.append(reused)
+
+    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
+        self.ended.append(cell)
+
+
+PROBED = """
+    import torch
+
+    def train(run):
+        model = torch.nn.Linear(4, 1)
+        optimizer = run.optimizer(model)
+        for epoch in run.epochs(default=3):
+            for _ in range(50):
+                optimizer.zero_grad()
+                loss = (model(torch.randn(8, 4)) - 1).square().mean()
+                loss.backward()
+                optimizer.step()
+            run.report(score=-loss.item())
+"""
+
+
+def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> None:
+    study = study_folder.write(
+        PROBED, search={"eps": "endpoints", "lr": 1e-2, "beta2": "auto"}, training={"epochs": None}
+    )
+    notes = Notes()
+    outcome = epsearch.run(study, directory=study_folder.run_directory, listener=notes)
+    assert outcome.probe is not None
+    assert outcome.probe.settings["batches_per_epoch"] == 50
+    assert [cell.eps for cell in notes.ended] == outcome.probe.range.endpoints()
+    assert {cell.beta2 for cell in notes.ended} == {0.99}
+    assert [trial.epochs for trial in outcome.trials] == [3] * len(outcome.trials)
+    # The probe's record is used again: here by a grid, which keeps the ends that are settled.
+    widened = epsearch.run(study, ["search.eps=grid"], study_folder.run_directory, notes)
+    assert notes.probes == [False, True]
+    assert len(widened.trials) == len(widened.probe.range.grid()) if widened.probe else False
+
+
+def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
+    study = study_folder.write(BOWL)
+    first = epsearch.run(study, directory=study_folder.run_directory)
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in first.directory.rglob("*.*")
+        if path.name not in ("study.yaml", ".lock")
+    }
+    notes = Notes()
+    second = epsearch.run(study, directory=study_folder.run_directory, listener=notes)
+    assert notes.ended == []
+    assert second.trials == first.trials
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_lower_is_better(study_folder: StudyFolder) -> None:
+    study = study_folder.write(BOWL.replace("score=score", "score=-score"), metric={"goal": "minimize"})
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    assert outcome.best is not None
+    assert (outcome.best.lr, outcome.best.eps) == (1e-2, 1e-6)
+    assert outcome.best.value == pytest.approx(0.5)
+
+
+def test_report_is_redrawn_from_the_directory_alone(study_folder: StudyFolder) -> None:
+    from epsearch import pipeline
+
+    study = study_folder.write(BOWL)
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    report = outcome.directory / "report.html"
+    before = report.read_text()
+    report.unlink()
+    study.unlink()
+    (study_folder.path / "my_code.py").unlink()
+    again: Outcome = pipeline.report(outcome.directory)
+    assert again == outcome
+    assert len(report.read_text()) == len(before)
+
+
+def test_example_studies_are_valid() -> None:
+    from epsearch.config import load_study
+
+    files = sorted(STUDIES.rglob("*.yaml"))
+    assert len(files) >= 2
+    for file in files:
+        assert load_study(file).name == yaml.safe_load(file.read_text())["name"]

@@ -1,0 +1,162 @@
+"""The plain data that passes between the stages."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import optuna
+import pytest
+
+from epsearch.errors import UserError
+from epsearch.records import (
+    BINS_PER_DECADE,
+    EpsilonRange,
+    Histogram,
+    Layer,
+    Outcome,
+    ProbeResult,
+    Trial,
+    power_of_ten,
+    write_atomically,
+)
+
+FIVE = EpsilonRange(lower=1e-6, upper=1e-2)
+
+
+def probe_result(**changes: object) -> ProbeResult:
+    layer = Layer(
+        name="0.weight", numel=8, zeros=2, nonfinite=1, p2=1e-6, p98=None, histogram=Histogram(start=-300, counts=[5])
+    )
+    fields = {"range": FIVE, "optimizer": "adam", "percentiles": (2, 98), "layers": [layer], **changes}
+    return ProbeResult(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("exponent", range(-12, 13))
+def test_power_of_ten_is_what_people_write(exponent: int) -> None:
+    assert repr(power_of_ten(exponent)) == repr(float(f"1e{exponent}"))
+
+
+def test_the_grid_of_a_range() -> None:
+    assert FIVE.grid() == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+    assert FIVE.endpoints() == [1e-6, 1e-2]
+    one = EpsilonRange(lower=1e-3, upper=1e-3)
+    assert one.grid() == one.endpoints() == [1e-3]
+
+
+@pytest.mark.parametrize("mode", ["grid", "endpoints", "continuous"])
+def test_suggest_in_anyones_own_objective(mode: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = [FIVE.suggest(study.ask(), mode=mode) for _ in range(40)]  # type: ignore[arg-type]
+    if mode == "continuous":
+        assert len(set(found)) == 40
+        assert all(1e-6 <= eps <= 1e-2 for eps in found)
+    else:
+        assert set(found) == set(FIVE.grid() if mode == "grid" else FIVE.endpoints())
+
+
+def test_histograms_merge() -> None:
+    low, high = Histogram(start=-5, counts=[1, 2], zeros=1), Histogram(start=-2, counts=[4], zeros=2)
+    assert low.merge(high) == high.merge(low) == Histogram(start=-5, counts=[1, 2, 0, 4], zeros=3)
+    assert low.merge(Histogram(zeros=7)) == Histogram(start=-5, counts=[1, 2], zeros=8)
+    assert Histogram(zeros=1).merge(Histogram(zeros=2)) == Histogram(zeros=3)
+    assert low.merge(high).total == 10
+
+
+def test_share_above() -> None:
+    """Exact at powers of ten: every one is an edge of a bin; all elements count, zeros too."""
+    histogram = Histogram(start=-2 * BINS_PER_DECADE, counts=[1] * BINS_PER_DECADE, zeros=BINS_PER_DECADE)
+    for exponent, share in [(-9, 0.5), (-3, 0.5), (-2, 0.5), (-1, 0.0), (0, 0.0), (9, 0.0)]:
+        assert histogram.above(power_of_ten(exponent)) == share
+    assert histogram.above(10**-1.5) == pytest.approx(0.25)
+    assert math.isnan(Histogram().above(1e-3))
+
+
+def test_adaptive_fraction_needs_a_positive_eps() -> None:
+    assert probe_result().adaptive_fraction(1e-8) == pytest.approx(5 / 5)
+    for eps in (0.0, -1.0, math.nan):
+        with pytest.raises(UserError, match="eps must be above 0"):
+            probe_result().adaptive_fraction(eps)
+
+
+def test_a_record_reads_back(tmp_path: Path) -> None:
+    result = probe_result(skipped=["head.bias"], settings={"lr": 1e-3, "device": "cpu", "seed": 0})
+    result.save(tmp_path / "probe.json")
+    assert ProbeResult.load(tmp_path / "probe.json") == result
+    assert [path.name for path in tmp_path.iterdir()] == ["probe.json"]
+
+
+def test_values_that_are_not_finite_read_back(tmp_path: Path) -> None:
+    trial = Trial(number=0, optimizer="adam", state="complete", value=math.inf, history=[(1, math.nan)])
+    trial.save(tmp_path / "trial.json")
+    again = Trial.load(tmp_path / "trial.json")
+    assert again.value == math.inf
+    assert math.isnan(again.history[0][1])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, r"cannot be read \(No such file or directory\)"),
+        ("", "is no saved ProbeResult"),
+        ("{", "is no saved ProbeResult"),
+        ("[]", r"is no saved ProbeResult \(the file: "),
+        ('{"range": {"lower": "x", "upper": 1}}', r"is no saved ProbeResult \(range\.lower: "),
+    ],
+)
+def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "probe.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=why):
+        ProbeResult.load(path)
+
+
+def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps({**json.loads(probe_result().model_dump_json()), "colour": 1}))
+    with pytest.raises(UserError, match="colour"):
+        ProbeResult.load(path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def trial(number: int, value: float | None, **fields: object) -> Trial:
+    defaults = {"optimizer": "adam", "state": "complete"}
+    return Trial(number=number, value=value, **{**defaults, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("goal", "best"), [("maximize", 3), ("minimize", 1)])
+def test_the_best_trial(goal: str, best: int) -> None:
+    trials = [
+        trial(0, 5.0, state="pruned"),
+        trial(1, 1.0),
+        trial(2, 1.0),
+        trial(3, 2.0),
+        trial(4, None, state="failed"),
+        trial(5, 9.0, optimizer="sgd_momentum"),
+        trial(6, 0.5, optimizer="sgd_momentum"),
+    ]
+    outcome = Outcome(
+        name="x", metric="m", goal=goal, optimizer="adam", probe=None, trials=trials, directory=Path("/tmp")
+    )  # type: ignore[arg-type]
+    assert outcome.best is not None
+    assert outcome.best.number == best
+    baseline = outcome.best_of("sgd_momentum")
+    assert baseline is not None
+    assert baseline.number == (5 if goal == "maximize" else 6)
+    assert outcome.best_of("adamw") is None
+
+
+def test_a_cell_has_only_what_its_optimizer_has() -> None:
+    assert trial(0, 1.0, lr=0.1).cell == {"lr": 0.1}
+    assert trial(0, 1.0, lr=0.1, eps=1e-8, beta2=0.9).cell == {"lr": 0.1, "eps": 1e-8, "beta2": 0.9}

@@ -1,0 +1,144 @@
+"""The run directory: one driver at a time, one study for good, and no file of the user's lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from epsearch.config import StudyConfig, load_study
+from epsearch.errors import UserError
+from epsearch.rundir import RunDirectory
+
+VISION = "workload: {name: vision, dataset: digits, model: mlp}\n"
+TPE = ("engine.sampler=tpe", "engine.trials=5", "search.eps=continuous")
+
+
+def study(folder: Path, *overrides: str) -> StudyConfig:
+    path = folder / "s.yaml"
+    path.write_text(VISION)
+    return load_study(path, overrides)
+
+
+def take(folder: Path, *overrides: str) -> None:
+    with RunDirectory(folder / "run").taken_for(study(folder, *overrides)):
+        pass
+
+
+def test_the_study_is_kept(tmp_path: Path) -> None:
+    place = RunDirectory(tmp_path / "new" / "run")
+    config = study(tmp_path, "training.epochs=3")
+    with place.taken_for(config):
+        kept = place.load()
+    assert kept.model_dump(exclude={"metric"}) == config.model_dump(exclude={"metric"})
+    assert kept.goal == config.goal
+
+
+def test_a_password_is_not_kept(tmp_path: Path) -> None:
+    take(tmp_path, "engine.storage=postgresql://u:secret@h/d")
+    for path in (tmp_path / "run").iterdir():
+        assert "secret" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differences"),
+    [
+        (["training.epochs=3"], ["training.epochs=4"], ["training.epochs: was 3, is 4"]),
+        (
+            ["optimizer.name=adam"],
+            ["optimizer.name=adamw", "probe.lr=0.1"],
+            ['optimizer.name: was "adam", is "adamw"', "probe.lr: was 0.001, is 0.1"],
+        ),
+        (
+            [],
+            ["training.lr_decay.at=[5]"],
+            ["training.lr_decay.factor: was null, is 0.1", "training.lr_decay.at: was null, is [5]"],
+        ),
+        ([], ["metric.name=loss"], ['metric.name: was "accuracy", is "loss"', 'goal: was "maximize", is "minimize"']),
+        ([*TPE], [*TPE, "search.lr=0.1"], ["search.lr: was null, is 0.1", "search.lr.low: was 0.0001, is null"]),
+        ([], [*TPE], ['engine.sampler: was "grid", is "tpe"']),
+        ([], ["name=other"], ['name: was "s", is "other"']),
+    ],
+)
+def test_a_changed_study_is_refused(
+    before: list[str], after: list[str], differences: list[str], tmp_path: Path
+) -> None:
+    take(tmp_path, *before)
+    kept = (tmp_path / "run" / "study.yaml").read_text()
+    with pytest.raises(UserError) as error:
+        take(tmp_path, *after)
+    first, *changed, last = str(error.value).splitlines()
+    assert first == f"{tmp_path}/run: holds a study that was run differently:"
+    assert last == "Undo the change to go on with it, or start another with --dir DIR or a new name."
+    for difference in differences:
+        assert any(difference in line for line in changed)
+    assert not [line for line in changed if "search." in line and "search." not in str(differences)]
+    assert (tmp_path / "run" / "study.yaml").read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([], ["engine.workers=2", "training.device=cpu", "training.threads=2", "engine.together=3"]),
+        ([], ["engine.storage=sqlite:////tmp/x.db"]),
+        # Every cell of a grid stands for itself: its axes may be widened.
+        ([], ["search.lr={low: 1e-5, high: 1}", "search.eps=[1e-3]", "search.baselines=[sgd_momentum]"]),
+        ([*TPE], [*TPE, "engine.trials=9"]),
+        ([], ["metric.goal=maximize"]),
+    ],
+)
+def test_what_may_change(before: list[str], after: list[str], tmp_path: Path) -> None:
+    take(tmp_path, *before)
+    take(tmp_path, *after)
+
+
+def test_one_driver_at_a_time(tmp_path: Path) -> None:
+    config = study(tmp_path)
+    place = RunDirectory(tmp_path / "run")
+    with place.taken_for(config):
+        with pytest.raises(UserError, match="another epsearch is running this study; wait for it or end it"):
+            take(tmp_path)
+        # A report may be drawn meanwhile.
+        assert place.load().name == "s"
+    take(tmp_path)
+
+
+def test_a_study_file_of_the_users_is_not_overwritten(tmp_path: Path) -> None:
+    """`epsearch run study.yaml --dir .` would replace the commented file by the resolved one."""
+    (tmp_path / "study.yaml").write_text(VISION + "# my notes\n")
+    overwriting = RunDirectory(tmp_path).taken_for(load_study(tmp_path / "study.yaml"))
+    with pytest.raises(UserError, match=r"study\.yaml: is a study file, which this run would overwrite"), overwriting:
+        pass
+    assert "my notes" in (tmp_path / "study.yaml").read_text()
+    with pytest.raises(UserError, match="is no run directory"):
+        RunDirectory(tmp_path).load()
+
+
+def test_what_is_no_run_directory(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere", tmp_path, tmp_path / ("x" * 300)):
+        with pytest.raises(UserError, match=r"is no run directory: it has no study\.yaml that epsearch wrote\.$"):
+            RunDirectory(path).load()
+    take(tmp_path)
+    with pytest.raises(UserError, match=rf"Did you mean {tmp_path}/run\?"):
+        RunDirectory(tmp_path).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("file", "it is a file"), ("file/x", "Not a directory"), ("x" * 300, "name")]
+)
+def test_where_no_directory_can_be(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    message = rf"cannot be used as a run directory \(.*{why}.*\); name another with --dir DIR\.$"
+    with pytest.raises(UserError, match=message), RunDirectory(tmp_path / name).taken_for(study(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["plain", "a b", "50%25", "what?", "a#b", "é", "[x]"])
+def test_the_storage_lies_in_the_directory(name: str, tmp_path: Path) -> None:
+    place = RunDirectory(tmp_path / name)
+    url = make_url(place.storage(study(tmp_path)))
+    assert url.get_backend_name() == "sqlite"
+    assert url.database == str(tmp_path / name / "study.db")
+    other = study(tmp_path, "engine.storage=postgresql://h/d")
+    assert place.storage(other) == "postgresql://h/d"

@@ -1,0 +1,106 @@
+"""The `run` of a user's own loop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from epsearch.config import StudyConfig
+from epsearch.errors import StudyError, UserError
+from epsearch.records import Cell
+from epsearch.training.run import Run
+
+CPU = torch.device("cpu")
+CELL = Cell(optimizer="adam", lr=1e-2, eps=1e-5, beta2=0.99)
+
+
+def study(epochs: int | None = None) -> StudyConfig:
+    return StudyConfig.model_validate(
+        {
+            "name": "test",
+            "workload": {"train": "my:train"},
+            "training": {"epochs": epochs},
+            "metric": {"name": "score", "goal": "maximize"},
+            "optimizer": {"beta1": 0.8, "weight_decay": 0.25},
+        }
+    )
+
+
+def test_optimizer_has_the_cell() -> None:
+    run = Run(study(), CELL, 0, CPU)
+    (group,) = run.optimizer(torch.nn.Linear(2, 1)).param_groups
+    assert (group["lr"], group["eps"], group["betas"], group["weight_decay"]) == (1e-2, 1e-5, (0.8, 0.99), 0.25)
+    (group,) = run.optimizer(torch.nn.Linear(2, 1), weight_decay=0.5, amsgrad=True).param_groups
+    assert (group["weight_decay"], group["amsgrad"]) == (0.5, True)
+
+
+def test_baseline_is_sgd_with_dampened_momentum() -> None:
+    run = Run(study(), Cell(optimizer="sgd_momentum", lr=0.5), 0, CPU)
+    optimizer = run.optimizer(torch.nn.Linear(2, 1))
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert (optimizer.defaults["momentum"], optimizer.defaults["dampening"]) == (0.8, 0.8)
+    with pytest.raises(UserError, match="has no eps"):
+        _ = run.eps
+
+
+def test_epochs_are_the_studys_or_the_codes_own() -> None:
+    assert len(list(Run(study(), CELL, 0, CPU).epochs(default=7))) == 7
+    assert len(list(Run(study(3), CELL, 0, CPU).epochs(default=7))) == 3
+    assert len(list(Run(study(3), CELL, 0, CPU, probing=True).epochs(default=7))) == 1
+
+
+def test_pruning_ends_the_epochs() -> None:
+    run = Run(study(9), CELL, 0, CPU, on_report=lambda value: value < 2)
+    seen = []
+    for epoch in run.epochs():
+        seen.append(epoch)
+        run.report(score=epoch)
+    assert seen == [0, 1, 2]
+    assert run.ended
+    assert not run.diverged
+
+
+def test_a_metric_that_is_not_finite_ends_the_epochs_and_is_not_told() -> None:
+    told: list[float] = []
+    run = Run(study(9), CELL, 0, CPU, on_report=lambda value: told.append(value) is None)
+    for epoch in run.epochs():
+        run.report(score=1.0, loss=math.inf if epoch == 1 else 0.5)
+    assert run.diverged
+    assert told == [1.0, 1.0], "the score of the second epoch is finite and counts; its loss ends the run"
+
+
+def test_the_studys_metric_must_be_reported() -> None:
+    with pytest.raises(UserError, match=r'was given accuracy, but the study\'s metric.name is "score"'):
+        Run(study(), CELL, 0, CPU).report(accuracy=1.0)
+
+
+def test_a_probe_needs_an_optimizer_that_it_knows() -> None:
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    with pytest.raises(UserError, match=r"run\.optimizer\(model\)"):
+        run.measure()
+    with pytest.raises(UserError, match="register_denominator"):
+        run.watch(torch.optim.Rprop(torch.nn.Linear(2, 1).parameters()))
+
+
+def test_own_optimizer_is_watched() -> None:
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=run.lr, eps=run.eps, betas=(run.beta1, run.beta2))
+    run.watch(optimizer, model)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(4, 3)).square().mean().backward()
+        optimizer.step()
+    result = run.measure()
+    assert [layer.name for layer in result.layers] == ["weight", "bias"]
+    assert result.settings["steps"] == 5
+
+
+def test_a_probe_that_diverged_says_what_to_do() -> None:
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    run.optimizer(torch.nn.Linear(1, 1))
+    run.report(score=math.nan)
+    with pytest.raises(StudyError, match=r"probe\.lr"):
+        run.measure()
