@@ -195,9 +195,9 @@ class OptimizerSection(Section):
     name: _named("optimizer", ADAPTIVE) = "adam"  # type: ignore[valid-type]
     """Its name in the table."""
     beta1: Momentum = 0.9
-    """β₁, not searched."""
+    """β₁, not searched; ignored where the optimizer has none."""
     weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """L2 for Adam (v sees it), decoupled for AdamW (v does not)."""
+    """L2 or decoupled, as `epsearch list` says: L2 is part of the gradient that v sees."""
 
 
 class DecaySection(Section):
@@ -250,8 +250,8 @@ class ProbeSection(Section):
     """Epochs to train before reading ẑ."""
     lr: Positive = 1e-3
     """Learning rate while probing."""
-    eps: Positive = 1e-8
-    """ε while probing."""
+    eps: Positive | None = None
+    """ε while probing; the optimizer's own default (1e-8 for Adam) unless given."""
     percentiles: Annotated[list[Annotated[FiniteFloat, Field(ge=0, le=100)]], Field(min_length=2, max_length=2)] = [
         2,
         98,
@@ -394,7 +394,7 @@ class StudyConfig(Section):
                 ("search", "eps"),
             )
         if not SAMPLERS[engine.sampler].points:
-            for key in ("eps", "lr", "beta2"):
+            for key in ("eps", "lr", *(["beta2"] if self.has_beta2 else [])):
                 value = getattr(search, key)
                 if value in ("grid", "endpoints") or isinstance(value, list):
                     # At the sampler, which must have been written; the axis may be a default.

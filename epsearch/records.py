@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -31,12 +32,14 @@ def power_of_ten(exponent: int) -> float:
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` whole or not at all: a full disk or a kill leaves the old file as it was.
 
+    What UTF-8 cannot hold (a file name in an error message may be any bytes) becomes a question mark.
+
     Raises:
         OSError: the file could not be written; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -260,12 +263,25 @@ class Trial(Record):
         return {name: value for name, value in values.items() if value is not None}
 
 
+Goal = Literal["maximize", "minimize"]
+
+
+def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
+    """The trial with the best value, whatever its state; the earliest where several tie; None of none."""
+    sign = 1 if goal == "maximize" else -1
+
+    def rank(trial: Trial) -> tuple[bool, float, int]:
+        return (trial.value is not None, sign * (trial.value or 0.0), -trial.number)
+
+    return max(trials, key=rank, default=None)
+
+
 class Outcome(Record):
     """A study as the report needs it: what was run, the probe (None where ε was given), every trial."""
 
     name: str
     metric: str
-    goal: Literal["maximize", "minimize"]
+    goal: Goal
     optimizer: str
     probe: ProbeResult | None
     trials: list[Trial]
@@ -273,13 +289,8 @@ class Outcome(Record):
 
     def best_of(self, optimizer: str) -> Trial | None:
         """The complete trial of one arm with the best value; the earliest where several tie."""
-        complete = [
-            trial
-            for trial in self.trials
-            if trial.state == "complete" and trial.value is not None and trial.optimizer == optimizer
-        ]
-        sign = 1 if self.goal == "maximize" else -1
-        return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number), default=None)
+        complete = (trial for trial in self.trials if trial.state == "complete" and trial.value is not None)
+        return best_trial((trial for trial in complete if trial.optimizer == optimizer), self.goal)
 
     @property
     def best(self) -> Trial | None:

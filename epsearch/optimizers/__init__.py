@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     DenominatorReader = Callable[[Mapping[str, Any], Mapping[str, Any]], Denominator]
 
-__all__ = ["Denominator", "create_optimizer", "denominator_reader", "register_denominator"]
+__all__ = ["Denominator", "create_optimizer", "default_eps", "denominator_reader", "register_denominator"]
 
 _registered: dict[str, DenominatorReader] = {
     row.path: row.denominator for row in OPTIMIZERS.values() if row.denominator is not None
@@ -60,6 +60,11 @@ def create_optimizer(
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{name}: {error}") from error
     return optimizer
+
+
+def default_eps(name: str) -> float:
+    """The ε that the class of the optimizer `name` uses where none is given."""
+    return float(inspect.signature(load_object(OPTIMIZERS[name].path)).parameters["eps"].default)
 
 
 def register_denominator(cls: type[torch.optim.Optimizer], reader: DenominatorReader) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from epsearch.records import Trial
-
-Goal = Literal["maximize", "minimize"]
+from epsearch.records import Goal, Trial, best_trial
 
 CellState = Literal["complete", "pruned", "missing", "diverged", "failed"]
 
@@ -29,16 +27,6 @@ def state_of(trial: Trial) -> CellState:
     if trial.state == "pruned":
         return "pruned"
     return "complete" if trial.state == "complete" and trial.value is not None else "failed"
-
-
-def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
-    """The trial with the best value, whatever its state; the earliest where several tie; None of none."""
-    sign = 1 if goal == "maximize" else -1
-
-    def rank(trial: Trial) -> tuple[bool, float, int]:
-        return (trial.value is not None, sign * (trial.value or 0.0), -trial.number)
-
-    return max(trials, key=rank, default=None)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from epsearch.records import Trial
+from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import category_axis
-from epsearch.report.cells import Cell, CellState, Goal, best_trial, cell_of
+from epsearch.report.cells import Cell, CellState, cell_of
 from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
 from epsearch.report.labels import (
     SYMBOLS,

@@ -25,19 +25,14 @@ def write_report(outcome: Outcome) -> Path:
     """
     folder = outcome.directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    _write(outcome.directory / "trials.csv", trials_csv(outcome.trials))
+    write_atomically(outcome.directory / "trials.csv", trials_csv(outcome.trials))
     report = outcome.directory / "report.html"
-    _write(report, page(outcome))
+    write_atomically(report, page(outcome))
     # 4.8 MB that all figures share; it changes only with Plotly's version.
     library, script = folder / "plotly.min.js", get_plotlyjs()
     if not library.exists() or library.stat().st_size != len(script.encode()):
-        _write(library, script)
+        write_atomically(library, script)
     for name, figure in figures(outcome).items():
         html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
-        _write(folder / f"{name}.html", html)
+        write_atomically(folder / f"{name}.html", html)
     return report
-
-
-def _write(path: Path, text: str) -> None:
-    """Write `text` atomically; a file name in an error message need not be UTF-8, but the file must be."""
-    write_atomically(path, text.encode(errors="replace").decode())

@@ -9,17 +9,19 @@ from typing import Any
 
 import torch
 
-from epsearch.config import StudyConfig, shown, suggestion
+from epsearch.config import Bounds, StudyConfig, shown, suggestion
 from epsearch.errors import StudyError, UserError
 from epsearch.loading import load_object, raised
+from epsearch.optimizers import default_eps
 from epsearch.records import Cell, Ending, ProbeResult
+from epsearch.space import auto_beta2
 from epsearch.training.loop import train
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all
 from epsearch.workloads import create_workload
 
 PROBE_BETA2 = 0.999
-"""β₂ while probing: the field's default, whatever is searched afterwards."""
+"""β₂ while probing where the study's own cannot be known yet: the field's default."""
 
 Report = Callable[[int, int, float], bool]
 """`report(index of the cell, index of the seed, metric) -> whether to go on`."""
@@ -65,11 +67,25 @@ class StudyTasks:
         Raises:
             UserError, StudyError: nothing could be measured; the message says why. What the user's code raises.
         """
-        settings = self._config.probe
-        cell = Cell(optimizer=self._config.optimizer.name, lr=settings.lr, eps=settings.eps, beta2=PROBE_BETA2)
+        name, settings = self._config.optimizer.name, self._config.probe
+        cell = Cell(
+            optimizer=name,
+            lr=settings.lr,
+            eps=default_eps(name) if settings.eps is None else settings.eps,
+            beta2=self._probe_beta2() if self._config.has_beta2 else None,
+        )
         run = Run(self._config, cell, self._config.training.seeds[0], self._device, probing=True)
         self._train([run])
         return run.measure()
+
+    def _probe_beta2(self) -> float:
+        """The β₂ of the trials, the largest of several: where ε is accumulated, ẑ is in proportion to 1 - β₂."""
+        beta2 = self._config.search.beta2
+        if beta2 == "auto":
+            return auto_beta2(self._batches(), self._config.optimizer.beta1) if self._batches else PROBE_BETA2
+        if isinstance(beta2, Bounds):
+            return beta2.high
+        return max(beta2) if isinstance(beta2, list) else float(beta2)
 
     def trials(self, cells: Sequence[Cell], report: Report) -> list[Ending]:
         """Train every cell with every seed; `report` is told each epoch's metric."""
