@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import signal
 from pathlib import Path
 
 import optuna
@@ -121,11 +123,24 @@ def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
         ProbeResult.load(path)
 
 
+def test_what_utf8_cannot_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, "a file name \udcff")
+    assert path.read_text() == "a file name ?"
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "new \ud800")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_atomically(path, "new" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

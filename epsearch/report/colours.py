@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from epsearch.report.cells import Goal
+from epsearch.records import Goal
 from epsearch.report.labels import number
 
 BETTER = {"maximize": "higher is better", "minimize": "lower is better"}

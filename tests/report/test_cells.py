@@ -1,6 +1,7 @@
 import pytest
 
-from epsearch.report.cells import best_trial, cell_of, state_of
+from epsearch.records import best_trial
+from epsearch.report.cells import cell_of, state_of
 
 from .sample import trial
 
