@@ -13,9 +13,6 @@ quickstart: $(VENV)/.installed ## install, then search eps for a small network o
 test: $(VENV)/.installed-dev ## run the tests (real data, real storage; about 10 minutes)
 	$(BIN)/pytest
 
-slow: $(VENV)/.installed-dev ## run the tests that train for minutes
-	$(BIN)/pytest -m slow
-
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,4 +47,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench clean
+.PHONY: help quickstart test lint types format schema bench clean

@@ -135,11 +135,13 @@ def dashboard(
     ] = "127.0.0.1",
 ) -> None:
     """Optuna's dashboard on a run's study, with its heatmaps."""
+    from epsearch.engines.storage import open_storage
     from epsearch.report.dashboard import serve
     from epsearch.rundir import RunDirectory
 
     place = RunDirectory(directory)
-    serve(place.storage(place.load()), host=host, port=port)
+    config = place.load()
+    serve(open_storage(place.storage(config), config.where("engine.storage")), host=host, port=port)
 
 
 @app.command()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import sys
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -13,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from epsearch.errors import UserError
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -27,18 +26,17 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def serve(storage_url: str, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+def serve(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     """Serve Optuna's dashboard until Ctrl-C, and print its address; `port` 0 takes any free one.
 
     Raises:
-        UserError: optuna-dashboard is not installed, there is no study in that storage, or the address
-            cannot be listened on.
+        UserError: optuna-dashboard is not installed, or the address cannot be listened on.
     """
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
         raise UserError("The dashboard needs an extra: pip install 'epsearch[dashboard]'") from error
-    application = wsgi(_storage(storage_url))
+    application = wsgi(storage)
     try:
         server = make_server(host, port, application, server_class=_Server, handler_class=_Quiet)
     except OSError as error:
@@ -59,28 +57,6 @@ def serve(storage_url: str, *, host: str = "127.0.0.1", port: int = 8080) -> Non
         except KeyboardInterrupt:
             # The way to end it, and no failure.
             return
-
-
-def _storage(url: str) -> RDBStorage:
-    """The storage at `url`, which must exist: SQLite would make a new, empty file of a mistyped name."""
-    from optuna.storages import RDBStorage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        # Not repeated here: it may hold a password.
-        raise UserError("The storage is no URL such as sqlite:///runs/my-study/study.db.") from error
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite and parsed.database and not Path(parsed.database).exists():
-        raise UserError(f"{parsed.database}: does not exist. Start the study first: epsearch run STUDY.yaml")
-    try:
-        # A study that is running writes to the same file: wait for it as long as its own driver would.
-        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else None)
-    except SQLAlchemyError as error:
-        shown = parsed.render_as_string(hide_password=True)
-        raise UserError(f"{shown}: cannot be opened ({type(error).__name__}).") from error
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,6 +136,8 @@ def test_missing_data_without_a_network(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv(DATA_VARIABLE, str(tmp_path / "nowhere"))
     for proxy in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    # urllib keeps the first opener it makes, with the proxies of that moment.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     with pytest.raises(UserError) as error:
         fashion_mnist()
     assert str(tmp_path / "nowhere" / "FashionMNIST" / "raw") in str(error.value)
