@@ -3,7 +3,8 @@
 The stages, in order: a study file (`config`) names a workload (`workloads`); the probe (`probing`) trains it for an
 epoch and reads the denominator term ẑ; its percentiles are the range of ε (`space`); an engine (`engines`) runs the
 trials of that constrained space; `report` draws them. `run` carries a study file through all of them; `probe` and
-`measure` are the pre-search stage alone, for a script of your own.
+`measure` are the pre-search stage alone, for a script of your own; `Recorder` watches ẑ over a whole training, and so
+do the callbacks for Lightning's and Hugging Face's trainers in `integrations`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from epsearch.optimizers import create_optimizer, register_denominator
     from epsearch.optimizers.table import Denominator
     from epsearch.pipeline import run
+    from epsearch.probing.recorder import Recorder
     from epsearch.probing.run import measure, probe
-    from epsearch.records import EpsilonRange, Outcome, ProbeResult
+    from epsearch.records import EpsilonRange, Outcome, ProbeHistory, ProbeResult
     from epsearch.training.run import Run
     from epsearch.workloads import Workload
 
@@ -27,7 +29,9 @@ _PUBLIC = {
     "Denominator": "epsearch.optimizers.table",
     "EpsilonRange": "epsearch.records",
     "Outcome": "epsearch.records",
+    "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
+    "Recorder": "epsearch.probing.recorder",
     "Run": "epsearch.training.run",
     "StudyError": "epsearch.errors",
     "UserError": "epsearch.errors",
@@ -43,7 +47,9 @@ __all__ = [
     "Denominator",
     "EpsilonRange",
     "Outcome",
+    "ProbeHistory",
     "ProbeResult",
+    "Recorder",
     "Run",
     "StudyError",
     "UserError",

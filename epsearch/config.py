@@ -226,6 +226,8 @@ class TrainingSection(Section):
     """auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
     threads: Count = 1
     """CPU threads of a trial; two trials of one thread are faster than one of two."""
+    record_histograms: bool = False
+    """Keep ẑ of each trial's first seed after every epoch, for the report to show how it moves (Figs. 8, 9)."""
 
 
 class MetricSection(Section):
@@ -616,6 +618,7 @@ _MAY_CHANGE = (
     "engine.storage",
     "training.device",
     "training.threads",
+    "training.record_histograms",
 )
 
 

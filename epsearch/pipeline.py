@@ -17,7 +17,7 @@ from epsearch.config import StudyConfig, load_study
 from epsearch.errors import StudyError
 from epsearch.plan import spaces
 from epsearch.progress import Listener
-from epsearch.records import Outcome, ProbeResult
+from epsearch.records import Outcome, ProbeHistory, ProbeResult
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 
@@ -56,7 +56,7 @@ def run(
         storage = open_storage(place.storage(config), config.where("engine.storage"))  # before an epoch is spent
         found = probe_stage(config, place, pool, listener)
         arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, pool))
-        ran = search_stage(config, storage, pool, arms, listener)
+        ran = search_stage(config, storage, place, pool, arms, listener)
         return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
 
 
@@ -142,13 +142,18 @@ def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, pool: Poo
 
 
 def search_stage(
-    config: StudyConfig, storage: BaseStorage, pool: Pool, arms: Mapping[str, Space], listener: Listener
+    config: StudyConfig,
+    storage: BaseStorage,
+    place: RunDirectory,
+    pool: Pool,
+    arms: Mapping[str, Space],
+    listener: Listener,
 ) -> bool:
     """Run every trial that is not settled yet; False if there was none."""
     from epsearch.engines.optuna_engine import search
     from epsearch.engines.study import SharedStudy
 
-    studies = [SharedStudy(storage, config, optimizer, space) for optimizer, space in arms.items()]
+    studies = [SharedStudy(storage, config, optimizer, space, place.history) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
     listener.trials_planned(settled + left, settled)
     search(studies, pool, config.engine.together, listener)
@@ -177,6 +182,8 @@ def report_stage(
         trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer)],
         directory=place.path,
     )
+    if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
+        outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
     if redraw:
         listener.stage("report")
         try:

@@ -10,9 +10,9 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from epsearch.errors import UserError
 
@@ -213,6 +213,55 @@ class ProbeResult(Record):
         return plot_histogram(histogram_info(self))
 
 
+class EpochReading(Record):
+    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
+
+    epoch: int
+    range: EpsilonRange
+    histogram: Histogram
+
+
+class ProbeHistory(Record):
+    """How ẑ moved during a training, epoch by epoch (Figs. 8, 9, 12, 14 to 17; Table 2).
+
+    Of all tensors pooled: a record for each tensor and epoch would be a hundred times as large. `settings` are those
+    of the first reading (lr, eps, beta2 …).
+    """
+
+    optimizer: str
+    epochs: Annotated[list[EpochReading], Field(min_length=1)]
+    settings: dict[str, float | int | str | None] = {}
+
+    @property
+    def range(self) -> EpsilonRange:
+        """The useful range of ε as the first epoch recorded told it."""
+        return self.epochs[0].range
+
+    @property
+    def eps(self) -> float | None:
+        """The ε that was trained with, where the optimizer has one above 0."""
+        eps = self.settings.get("eps")
+        return float(eps) if eps else None
+
+    def adaptive_fraction(self, eps: float) -> list[float]:
+        """Share of all elements of ẑ above ε after each epoch recorded (Table 2 has the first): (epochs,), 0 to 1."""
+        if not eps > 0:
+            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        return [reading.histogram.above(eps) for reading in self.epochs]
+
+    def plot(self) -> go.Figure:
+        """Histograms of log10 ẑ at several epochs, with a dashed line at the ε in use."""
+        from epsearch.report.progress import plot_progress, progress_info
+
+        return plot_progress(progress_info(self))
+
+    def plot_adaptive_fraction(self) -> go.Figure:
+        """Share of ẑ above each power of ten, and above the ε in use, over the epochs."""
+        from epsearch.report.progress import fraction_info, plot_fractions
+
+        return plot_fractions(fraction_info(self))
+
+
 class Cell(Record):
     """The hyperparameters of one trial. `eps` and `beta2` are None where the optimizer has none."""
 
@@ -223,10 +272,14 @@ class Cell(Record):
 
 
 class Ending(Record):
-    """How a trial ended; its values were reported on the way. `error` is the exception in one line."""
+    """How a trial ended; its values were reported on the way. `error` is the exception in one line.
+
+    `history` is its first seed's, where the study records them.
+    """
 
     kind: Literal["finished", "pruned", "diverged", "raised", "died", "lost"]
     error: str | None = None
+    history: ProbeHistory | None = None
 
 
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
@@ -277,7 +330,10 @@ def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
 
 
 class Outcome(Record):
-    """A study as the report needs it: what was run, the probe (None where ε was given), every trial."""
+    """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
+
+    `progress` is the history of the best trial, where the study records them.
+    """
 
     name: str
     metric: str
@@ -286,6 +342,7 @@ class Outcome(Record):
     probe: ProbeResult | None
     trials: list[Trial]
     directory: Path
+    progress: ProbeHistory | None = None
 
     def best_of(self, optimizer: str) -> Trial | None:
         """The complete trial of one arm with the best value; the earliest where several tie."""

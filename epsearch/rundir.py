@@ -17,7 +17,10 @@ HEADER = "# The study of this run directory, every default written out: epsearch
 
 
 class RunDirectory:
-    """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`."""
+    """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`.
+
+    And `histograms/`, where the study records them.
+    """
 
     def __init__(self, path: Path) -> None:
         # Workers and clusters work elsewhere.
@@ -32,6 +35,10 @@ class RunDirectory:
     def probe(self) -> Path:
         """The probe's record."""
         return self.path / "probe.json"
+
+    def history(self, number: int) -> Path:
+        """Where the searched arm's trial of this number has its history of ẑ."""
+        return self.path / "histograms" / f"trial-{number}.json"
 
     @property
     def report(self) -> Path:

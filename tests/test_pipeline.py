@@ -164,6 +164,41 @@ def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> Non
     assert len(widened.trials) == len(widened.probe.range.grid()) if widened.probe else False
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["a user's loop", "our loop"])
+def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder) -> None:
+    """Of the first seed, without a change to what is learnt; the report has the best trial's."""
+    settings = ["search.lr=[1e-2, 1e-3]", "search.eps=[1e-8, 1e-3]", "training.epochs=3", "training.seeds=[0, 1]"]
+    if own:
+        study = study_folder.write(PROBED)
+    else:
+        study = study_folder.write(
+            "", workload={"train": None, "name": "vision", "dataset": "digits", "model": "mlp"}, metric=None
+        )
+        text = yaml.safe_load(study.read_text())
+        del text["workload"]["train"], text["metric"]
+        study.write_text(yaml.safe_dump(text))
+        settings.append("search.baselines=[sgd_momentum]")
+    plain = epsearch.run(study, settings, study_folder.path / "plain")
+    assert plain.progress is None
+    assert not (plain.directory / "histograms").exists()
+    outcome = epsearch.run(study, [*settings, "training.record_histograms=true"], study_folder.run_directory)
+    assert [trial.history for trial in outcome.trials] == [trial.history for trial in plain.trials]
+    files = {path.name for path in (outcome.directory / "histograms").iterdir()}
+    assert files == {f"trial-{number}.json" for number in range(4)}
+    assert outcome.best is not None
+    assert outcome.progress == epsearch.ProbeHistory.load(
+        outcome.directory / "histograms" / f"trial-{outcome.best.number}.json"
+    )
+    assert [reading.epoch for reading in outcome.progress.epochs] == [1, 2, 3]
+    assert outcome.progress.eps == outcome.best.eps
+    assert outcome.progress.settings["seed"] == 0
+    for name in ("histogram-progress", "adaptive-share"):
+        assert (outcome.directory / "figures" / f"{name}.html").exists()
+        assert f'id="{name}"' in (outcome.directory / "report.html").read_text()
+    # Recording can be turned off, or on, for the trials to come.
+    assert epsearch.run(study, settings, study_folder.run_directory).progress == outcome.progress
+
+
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL)
     first = epsearch.run(study, directory=study_folder.run_directory)

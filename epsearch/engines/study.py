@@ -11,7 +11,8 @@ import json
 import math
 import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -48,14 +49,23 @@ class Asked:
 class SharedStudy:
     """One arm: an optimizer's space in an Optuna study.
 
-    Opening it settles what a killed driver left, and enqueues what is missing.
+    Opening it settles what a killed driver left, and enqueues what is missing. `history_file(number)` is where a
+    trial's history of ẑ goes, where there is one.
 
     Raises:
         UserError: the storage holds another study under this name.
     """
 
-    def __init__(self, storage: optuna.storages.BaseStorage, config: StudyConfig, optimizer: str, space: Space) -> None:
+    def __init__(
+        self,
+        storage: optuna.storages.BaseStorage,
+        config: StudyConfig,
+        optimizer: str,
+        space: Space,
+        history_file: Callable[[int], Path] | None = None,
+    ) -> None:
         self.optimizer = optimizer
+        self._history_file = history_file
         self._config, self._sign = config, 1 if config.goal == "maximize" else -1
         # The baselines are few and a line to compare with: a grid whatever the sampler.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
@@ -118,6 +128,11 @@ class SharedStudy:
     def tell(self, asked: Asked, ending: Ending) -> float | None:
         """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs."""
         trial, values = asked.trial, list(asked.best.values())
+        if ending.history is not None and self._history_file is not None:
+            # Before the trial is settled: afterwards nobody would come back for it.
+            file = self._history_file(asked.number)
+            file.parent.mkdir(exist_ok=True)
+            ending.history.save(file)
         kind = ending.kind
         if len(self._config.training.seeds) > 1 and values:
             trial.set_user_attr("seed_values", values)

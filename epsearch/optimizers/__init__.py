@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     DenominatorReader = Callable[[Mapping[str, Any], Mapping[str, Any]], Denominator]
 
-__all__ = ["Denominator", "create_optimizer", "default_eps", "denominator_reader", "register_denominator"]
+__all__ = ["Denominator", "create_optimizer", "default_eps", "denominator_reader", "register_denominator", "unwrapped"]
 
 _registered: dict[str, DenominatorReader] = {
     row.path: row.denominator for row in OPTIMIZERS.values() if row.denominator is not None
@@ -75,20 +75,33 @@ def register_denominator(cls: type[torch.optim.Optimizer], reader: DenominatorRe
     _registered[_path(cls)] = reader
 
 
+def unwrapped(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer inside of those that wrap one as `.optimizer`: Lightning's, Accelerate's."""
+    # Not asked of the bases: Lightning's wrapper of an Adam is an Adam, too.
+    while _path(type(optimizer)) not in _registered and hasattr(getattr(optimizer, "optimizer", None), "param_groups"):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    return optimizer
+
+
 def denominator_reader(optimizer: torch.optim.Optimizer) -> DenominatorReader:
-    """The function that reads ẑ from this optimizer's state.
+    """The function that reads ẑ from the state of this optimizer, or of the one that it wraps.
 
     Raises:
         UserError: neither its class nor a base class is known; the message says how to register it.
     """
-    for cls in type(optimizer).__mro__:
-        if _path(cls) in _registered:
-            return _registered[_path(cls)]
+    cls = type(unwrapped(optimizer))
+    if (reader := _reader(cls)) is not None:
+        return reader
     raise UserError(
-        f"epsearch cannot read the denominator term of {_path(type(optimizer))}. It knows {', '.join(ADAPTIVE)} as "
+        f"epsearch cannot read the denominator term of {_path(cls)}. It knows {', '.join(ADAPTIVE)} as "
         "epsearch.create_optimizer(name, …) builds them (most are torch.optim's), and classes derived from those. "
         "Teach it another with epsearch.register_denominator(cls, reader)."
     )
+
+
+def _reader(cls: type) -> DenominatorReader | None:
+    known = (_registered[_path(base)] for base in cls.__mro__ if _path(base) in _registered)
+    return next(known, None)
 
 
 def _path(cls: type) -> str:

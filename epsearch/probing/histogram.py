@@ -2,19 +2,22 @@
 
 A positive float's bits are ordered like its value, so counting its upper bits (exponent and 7 of the mantissa)
 is a log-spaced histogram made in one pass over the memory, whose bins are 1/128 of an octave wide at most; and
-ẑ = (scale · v) ** power is monotone in v. Counts bracket a percentile within one bin; the value itself is looked
-up inside that bin where the tensor is small or where the bracket crosses a boundary of rounding to powers of ten.
+ẑ = (scale · v) ** power is monotone in v. Counts bracket a percentile within one bin; its value is found by counting
+the lower bits, too, where the tensor is small or where the bracket crosses a boundary of rounding to powers of ten.
+Counts add up: of a tensor that is spread over ranks each counts its part, and nothing but counts is exchanged.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from epsearch.probing.sharding import local_part, sum_over_shards
 from epsearch.records import BINS_PER_DECADE, Histogram, Layer
 
 if TYPE_CHECKING:
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 
     from epsearch.optimizers import Denominator
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Elements counted at a time: bounds the extra memory, and stays in the cache."""
+
+GPU_CHUNK = 1 << 22
+"""The same on a GPU, where starting an operation costs more than a pass over a million elements."""
 
 EXACT_BELOW = 1 << 20
 """Tensors of fewer elements get exact percentiles; larger ones within 8.5e-4 decades (for a square root)."""
@@ -31,18 +37,33 @@ EXACT_BELOW = 1 << 20
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a dtype's bits fall into bins: bin = bits >> shift, of which `bins` are finite and positive."""
+    """How a dtype's bits fall into bins: bin = bits >> shift, of which `bins` are finite and positive.
 
+    Infinity and NaN come after them, in `spare` more. With its sign bit set, a number's bin is negative.
+    """
+
+    dtype: torch.dtype
     integer: torch.dtype
+    index: torch.dtype
+    """The smallest that a bin fits into."""
     shift: int
     bins: int
     edges: NDArray[np.float64]
     """The values at which the bins begin, and the last ends: (bins + 1,)."""
+    spare: int = 1 << 7
 
-    @property
-    def width(self) -> int:
-        """All bins: the finite positive ones, infinity and NaN, and the same again for negative numbers."""
-        return 2 * (self.bins + (1 << 7))
+    def bits(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The bits of the least number of this dtype that is not below each of `values`, positive and finite."""
+        if self.dtype == torch.float64:
+            return values.view(np.int64)
+        single = values.astype(np.float32)
+        single = np.where(single < values, np.nextafter(single, np.float32(np.inf)), single)
+        bits = single.view(np.int32).astype(np.int64)
+        return bits if self.shift else -(-bits >> 16)
+
+    def value(self, bits: int) -> float:
+        """The number whose bits these are."""
+        return float(torch.tensor(bits, dtype=self.integer).view(self.dtype))
 
 
 def _layout(dtype: torch.dtype) -> _Layout:
@@ -50,27 +71,52 @@ def _layout(dtype: torch.dtype) -> _Layout:
         # 11 exponent bits and 7 of the mantissa.
         bins = 0x7FF << 7
         edges = (np.arange(bins, dtype=np.uint64) << np.uint64(45)).view(np.float64)
-        return _Layout(torch.int64, 45, bins, np.append(edges, np.finfo(np.float64).max))
+        return _Layout(dtype, torch.int64, torch.int32, 45, bins, np.append(edges, np.finfo(np.float64).max))
     # 8 exponent bits and 7 of the mantissa: all of bfloat16, the upper half of float32.
     bins = 0xFF << 7
-    edges = (np.arange(bins, dtype=np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
-    shift = 0 if dtype == torch.bfloat16 else 16
-    integer = torch.int16 if dtype == torch.bfloat16 else torch.int32
-    return _Layout(integer, shift, bins, np.append(edges, float(np.finfo(np.float32).max)))
+    edges = np.append((np.arange(bins, dtype=np.uint32) << np.uint32(16)).view(np.float32), np.finfo(np.float32).max)
+    integer, shift = (torch.int16, 0) if dtype == torch.bfloat16 else (torch.int32, 16)
+    return _Layout(dtype, integer, torch.int16, shift, bins, edges.astype(np.float64))
 
 
 _LAYOUTS = {dtype: _layout(dtype) for dtype in (torch.bfloat16, torch.float32, torch.float64)}
 
 
-def _chunks(v: torch.Tensor) -> list[torch.Tensor]:
-    """Flat pieces of v, in a dtype whose bits are counted (float16 is widened, exactly)."""
-    pieces = torch.split(v.detach().reshape(-1), CHUNK)
-    return [piece if piece.dtype in _LAYOUTS else piece.float() for piece in pieces]
+def _layout_of(v: torch.Tensor) -> _Layout:
+    return _LAYOUTS.get(v.dtype, _LAYOUTS[torch.float32])
 
 
-def _bins(chunk: torch.Tensor, layout: _Layout) -> torch.Tensor:
-    """The bin of each element; the sign bit puts negative numbers above all finite positive ones."""
-    return (chunk.view(layout.integer) >> layout.shift).int().bitwise_and_(layout.width - 1)
+def _chunks(v: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The bits of the elements here, and their bins: flat pieces of v (float16 is widened, exactly)."""
+    layout = _layout_of(v)
+    v = local_part(v.detach())
+    # The order of elements is of no account: reading them as they lie in memory needs no copy.
+    v = v.permute(sorted(range(v.dim()), key=v.stride, reverse=True)).reshape(-1)
+    for piece in torch.split(v, GPU_CHUNK if v.is_cuda else CHUNK):
+        bits = piece.to(layout.dtype).view(layout.integer)
+        yield bits, (bits >> layout.shift).to(layout.index)
+
+
+def _count_equal(bits: torch.Tensor, value: int) -> int:
+    if bits.device.type != "cpu":
+        return int((bits == value).sum())
+    return int(np.count_nonzero(bits.numpy() == value))
+
+
+def _inside(bits: torch.Tensor, index: torch.Tensor, bins: Sequence[int]) -> NDArray[Any]:
+    """The bits of the elements in any of `bins`, which are few."""
+    if bits.device.type != "cpu":
+        found: NDArray[Any] = (
+            bits[torch.isin(index, torch.tensor(bins, dtype=index.dtype, device=index.device))].cpu().numpy()
+        )
+        return found
+    # On a CPU NumPy compares and selects several times as fast as PyTorch.
+    place: NDArray[Any] = index.numpy()
+    chosen = place == bins[0]
+    for other in bins[1:]:
+        chosen |= place == other
+    selected: NDArray[Any] = bits.numpy()[chosen]
+    return selected
 
 
 @dataclass(frozen=True)
@@ -83,6 +129,8 @@ class BitCounts:
     nonfinite: int
     """NaN, infinite or negative: no ẑ."""
     edges: NDArray[np.float64]
+    below: NDArray[np.int64]
+    """(limits,): finite positive elements below each limit that was given, exactly."""
 
     @property
     def measured(self) -> int:
@@ -90,39 +138,68 @@ class BitCounts:
         return int(self.counts.sum())
 
 
-def count_bits(v: torch.Tensor) -> BitCounts:
-    """Count the upper bits of v, any shape, float16 to float64, on any device."""
-    layout = _LAYOUTS[v.dtype if v.dtype in _LAYOUTS else torch.float32]
-    total = torch.zeros(layout.width, dtype=torch.int64, device=v.device)
-    plus, minus = (torch.zeros((), dtype=torch.int64, device=v.device) for _ in range(2))
-    for chunk in _chunks(v):
-        total += torch.bincount(_bins(chunk, layout), minlength=layout.width)
-    counts = total.cpu().numpy()
-    # +0 shares its bin with the tiniest subnormals, -0 with their negatives: told apart only if any is there.
-    if counts[0] or counts[layout.width // 2]:
-        for chunk in _chunks(v):
-            zero, negative = chunk == 0, chunk.view(layout.integer) < 0
-            plus += (zero & ~negative).sum()
-            minus += (zero & negative).sum()
-    positive = counts[: layout.bins].copy()
-    positive[0] -= int(plus)
-    nonfinite = int(counts[layout.bins :].sum()) - int(minus)
-    return BitCounts(positive, int(plus) + int(minus), nonfinite, layout.edges)
+def count_bits(v: torch.Tensor, limits: Sequence[float] | NDArray[np.float64] = ()) -> BitCounts:
+    """Count the upper bits of v, any shape, float16 to float64, on any device, and what is below each of `limits`.
+
+    Bins tell how many elements are below a limit, except for those in the bin that it lies in: they are compared.
+    """
+    layout = _layout_of(v)
+    ends = layout.bits(np.asarray(limits, dtype=np.float64))
+    cut = ends >> layout.shift
+    total = np.zeros(layout.bins + layout.spare, dtype=np.int64)
+    inside = np.zeros(len(ends), dtype=np.int64)
+    zeros = minus_zeros = 0
+    for bits, index in _chunks(v):
+        if index.numel() and int(index.min()) < 0:
+            minus_zeros += _count_equal(bits, torch.iinfo(layout.integer).min)
+            index = index.where(index >= 0, len(total) - 1)  # noqa: PLW2901
+        counts = torch.bincount(index).cpu().numpy()
+        if counts.size and counts[0]:
+            nothing = _count_equal(bits, 0)
+            counts[0] -= nothing
+            zeros += nothing
+        total[: len(counts)] += counts
+        reached = np.flatnonzero(cut < len(counts))
+        occupied = reached[counts[cut[reached]] > 0]
+        if occupied.size:
+            found = _inside(bits, index, sorted(set(cut[occupied].tolist())))
+            for i in occupied.tolist():
+                begin, end = max(1, int(cut[i]) << layout.shift), int(ends[i])
+                inside[i] += np.count_nonzero((found >= begin) & (found < end))
+    merged = sum_over_shards(np.concatenate([total, inside, [zeros, minus_zeros]]), v)
+    total, inside, (zeros, minus_zeros) = np.split(merged, [len(total), len(total) + len(inside)])
+    return BitCounts(
+        counts=total[: layout.bins],
+        zeros=int(zeros + minus_zeros),
+        nonfinite=int(total[layout.bins :].sum() - minus_zeros),
+        edges=layout.edges,
+        below=np.concatenate([[0], np.cumsum(total)])[cut] + inside,
+    )
 
 
-def _order_statistics(v: torch.Tensor, counts: BitCounts, ranks: list[int]) -> list[float]:
-    """The values of v at 0-based `ranks` among its finite positive elements, exactly."""
-    layout = _LAYOUTS[v.dtype if v.dtype in _LAYOUTS else torch.float32]
-    cumulative = np.cumsum(counts.counts)
-    bins = [int(np.searchsorted(cumulative, rank, side="right")) for rank in ranks]
-    low, high = min(bins), max(bins)
-    inside = []
-    for chunk in _chunks(v):
-        index = _bins(chunk, layout)
-        inside.append(chunk[(index >= low) & (index <= high) & (chunk > 0)])
-    values = torch.cat(inside).double().sort().values
-    before = int(cumulative[low - 1]) if low else 0
-    return [float(values[rank - before]) for rank in ranks]
+def _locate(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
+    """The bin of the element at 0-based `rank`, and its rank inside it."""
+    cumulative = np.cumsum(counts)
+    place = int(np.searchsorted(cumulative, rank, side="right"))
+    return place, rank - int(cumulative[place] - counts[place])
+
+
+def _order_statistic(v: torch.Tensor, counts: BitCounts, rank: int) -> float:
+    """The value of v at 0-based `rank` among its finite positive elements, exactly: its bits, 16 more at a time."""
+    layout = _layout_of(v)
+    place, rank = _locate(counts.counts, rank)
+    prefix, shift = place, layout.shift
+    while shift:
+        digits = min(shift, 16)
+        shift -= digits
+        found = np.zeros(1 << digits, dtype=np.int64)
+        for bits, index in _chunks(v):
+            candidates = _inside(bits, index, [place])
+            candidates = candidates[(candidates > 0) & (candidates >> (shift + digits) == prefix)]
+            found += np.bincount((candidates >> shift) & ((1 << digits) - 1), minlength=len(found))
+        digit, rank = _locate(sum_over_shards(found, v), rank)
+        prefix = prefix << digits | digit
+    return layout.value(prefix)
 
 
 def percentile(term: Denominator, counts: BitCounts, q: float) -> float:
@@ -135,14 +212,14 @@ def percentile(term: Denominator, counts: BitCounts, q: float) -> float:
     position = q / 100 * (n - 1)
     ranks = [math.floor(position), math.ceil(position)]
     if n >= EXACT_BELOW:
-        cumulative = np.cumsum(counts.counts)
-        first, last = (int(np.searchsorted(cumulative, rank, side="right")) for rank in ranks)
+        first, last = (_locate(counts.counts, rank)[0] for rank in ranks)
         low = _log10_z(term, float(counts.edges[first]))
         high = _log10_z(term, float(counts.edges[last + 1]))
         # Ranks in two bins may lie far apart: what is between them is a matter of values, not of bins.
         if first == last and math.isfinite(low) and math.floor(low + 0.5) == math.floor(high + 0.5):
             return float(10 ** ((low + high) / 2))
-    below, above = (10 ** _log10_z(term, value) for value in _order_statistics(term.v, counts, ranks))
+    values = {rank: _order_statistic(term.v, counts, rank) for rank in set(ranks)}
+    below, above = (10 ** _log10_z(term, values[rank]) for rank in ranks)
     return float(below + (above - below) * (position - ranks[0]))
 
 
@@ -150,11 +227,23 @@ def _log10_z(term: Denominator, v: float) -> float:
     return term.power * (math.log10(term.scale) + math.log10(v)) if v > 0 else -math.inf
 
 
-def histogram(term: Denominator, counts: BitCounts) -> Histogram:
-    """ẑ in the bins of `records.Histogram`, from the counts of v's bits.
+def _decades(term: Denominator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Every k for which a positive finite v could make ẑ = 10**k, and that v."""
+    edges = _layout_of(term.v).edges
+    low, high = (_log10_z(term, float(edge)) for edge in (edges[1], edges[-1]))
+    # Of a step's bits below the first bin's end, which are subnormal, there may be ten decades more.
+    decades = np.arange(math.floor(low - 20 * term.power), math.ceil(high) + 1)
+    with np.errstate(over="ignore", under="ignore"):
+        limits = 10.0 ** (decades / term.power) / term.scale
+    possible = (limits > 0) & (limits <= edges[-1])
+    return decades[possible], limits[possible]
 
-    A bit bin that a power of ten cuts is looked into, so that shares above powers of ten are exact; one that another
-    edge cuts is shared out in proportion (in log10): its width is 0.0017 decades of √v at most.
+
+def histogram(term: Denominator, counts: BitCounts, decades: NDArray[np.int64]) -> Histogram:
+    """ẑ in the bins of `records.Histogram`, from the counts of v's bits and those below each of `decades`.
+
+    Shares above powers of ten are exact; a bit bin that another edge cuts is shared out in proportion (in log10): its
+    width is 0.0017 decades of √v at most.
     """
     occupied = np.flatnonzero(counts.counts)
     if occupied.size == 0:
@@ -167,42 +256,19 @@ def histogram(term: Denominator, counts: BitCounts) -> Histogram:
     start = math.floor(log_z[0] * BINS_PER_DECADE)
     stop = math.ceil(log_z[-1] * BINS_PER_DECADE)
     cumulative = np.concatenate([[0], np.cumsum(counts.counts[first : last + 1])])
-    decades = np.arange(math.ceil(log_z[0]), math.floor(log_z[-1]) + 1)
-    below = _count_below(term.v, counts, 10.0 ** (decades / term.power) / term.scale)
-    places, order = np.unique(np.concatenate([decades, log_z]), return_index=True)
-    known = np.maximum.accumulate(np.concatenate([below, cumulative])[order])
+    spanned = (decades >= log_z[0]) & (decades <= log_z[-1])
+    places, order = np.unique(np.concatenate([decades[spanned], log_z]), return_index=True)
+    known = np.maximum.accumulate(np.concatenate([counts.below[spanned], cumulative])[order])
     at = np.interp(np.arange(start, stop + 1) / BINS_PER_DECADE, places, known)
     return Histogram(start=start, counts=np.diff(np.rint(at).astype(np.int64)).tolist(), zeros=counts.zeros)
-
-
-def _count_below(v: torch.Tensor, counts: BitCounts, limits: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How many finite positive elements of v are below each of the ascending `limits`, exactly: (limits,)."""
-    cut = np.searchsorted(counts.edges, limits, side="right") - 1
-    bins = len(counts.counts)
-    below = np.concatenate([[0], np.cumsum(counts.counts)])[np.minimum(cut, bins)]
-    # Bins tell, except where a limit lies inside one that is occupied: there the elements are compared.
-    inside = np.flatnonzero(np.append(counts.counts, 0)[np.minimum(cut, bins)])
-    if inside.size:
-        layout = _LAYOUTS[v.dtype if v.dtype in _LAYOUTS else torch.float32]
-        chosen = torch.zeros(layout.width, dtype=torch.bool)
-        chosen[cut[inside]] = True
-        chosen, exact = chosen.to(v.device), torch.from_numpy(limits[inside]).to(v.device)
-        found = torch.zeros(len(inside), dtype=torch.int64, device=v.device)
-        for chunk in _chunks(v):
-            values = chunk[chosen.index_select(0, _bins(chunk, layout))]
-            values = values[values > 0].double()
-            found += torch.stack([(values < limit).sum() for limit in exact])
-        # Among the elements found are those of chosen bins below: they are in `below` already.
-        lower = [counts.counts[np.unique(cut[inside][cut[inside] < cut[i]])].sum() for i in inside]
-        below[inside] += found.cpu().numpy() - np.array(lower)
-    return below
 
 
 def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]) -> Layer:
     """What the record keeps of one tensor's ẑ; of a complex one, real and imaginary parts are elements."""
     if term.v.is_complex():
         term = term._replace(v=torch.view_as_real(term.v))
-    counts = count_bits(term.v)
+    decades, limits = _decades(term)
+    counts = count_bits(term.v, limits)
     low, high = (percentile(term, counts, q) if counts.measured else None for q in percentiles)
     return Layer(
         name=name,
@@ -211,5 +277,5 @@ def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]
         nonfinite=counts.nonfinite,
         p2=low,
         p98=high,
-        histogram=histogram(term, counts),
+        histogram=histogram(term, counts, decades),
     )

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from epsearch.errors import StudyError, UserError
-from epsearch.optimizers import denominator_reader
+from epsearch.optimizers import denominator_reader, unwrapped
 from epsearch.probing.histogram import measure_layer
+from epsearch.probing.sharding import inner_model, on_any_rank
 from epsearch.probing.snapshot import Snapshot
 from epsearch.records import EpsilonRange, Layer, ProbeResult, power_of_ten
 
@@ -31,11 +32,14 @@ def probe(
     DataLoader, say); it is gone through once an epoch. Model and batches must be on one device already, unless
     `loss_fn` moves them. With `restore=False` the model stays trained, and no copy of it is kept meanwhile.
 
+    In a distributed run (DDP, FSDP2) every rank calls this with batches of its own, and gets the same result.
+
     Raises:
         UserError: the optimizer is not known, `batches` is empty, or nothing could be measured.
         StudyError: the loss became NaN or infinite; the model is restored.
     """
     denominator_reader(optimizer)  # an unknown optimizer is said before an epoch is spent
+    inner_model(model)  # as is a kind of sharding that cannot be read
     if epochs < 1:
         raise UserError(f"probe: epochs must be at least 1, not {epochs}.")
     snapshot = Snapshot(model, optimizer) if restore else None
@@ -43,7 +47,7 @@ def probe(
         model.train()
         steps = 0
         # Summed on the device: asking each step's loss for its value would hold up a GPU.
-        total = torch.zeros(())
+        total: torch.Tensor | float = 0.0
         for _ in range(epochs):
             before = steps
             for batch in batches:
@@ -51,12 +55,12 @@ def probe(
                 loss = loss_fn(model, batch)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                total = total.to(loss.device) + loss.detach()
+                total = total + loss.detach()
                 steps += 1
             if steps == before:
                 reason = "is used up after one epoch: give a list or a DataLoader" if steps else "is empty"
                 raise UserError(f"probe: batches {reason}.")
-        if not math.isfinite(total.item()):
+        if on_any_rank(not math.isfinite(float(total)), model):
             raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")
         return measure(optimizer, model, percentiles=percentiles, settings={"epochs": epochs, "steps": steps})
     finally:
@@ -78,12 +82,16 @@ def measure(
     without state (no gradient) are listed in `skipped`. `model` gives the tensors their names; without it they
     are those the optimizer was built with, or `group0.param3`. `settings` are kept in the record.
 
+    Of a model sharded by FSDP2, whose state are DTensors, every rank must call this together; the result is that of
+    the whole tensors, the same on all ranks. With DDP, where each rank holds all the state, one rank may call it alone.
+
     Raises:
         UserError: the optimizer is not known, or nothing was measurable: the message says why.
     """
     low, high = (float(q) for q in percentiles)
     if not 0 <= low < high <= 100:
         raise UserError(f"percentiles must ascend within 0 to 100, e.g. (2, 98), not ({low:g}, {high:g}).")
+    optimizer = unwrapped(optimizer)
     read = denominator_reader(optimizer)
     layers: list[Layer] = []
     skipped: list[str] = []
@@ -136,7 +144,8 @@ def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str |
 def _named_parameters(
     optimizer: torch.optim.Optimizer, model: torch.nn.Module | None
 ) -> list[tuple[str, torch.nn.Parameter, dict[str, Any]]]:
-    names = {id(parameter): name for name, parameter in model.named_parameters()} if model is not None else {}
+    named = inner_model(model).named_parameters() if model is not None else ()
+    names = {id(parameter): name for name, parameter in named}
     found = []
     for index, group in enumerate(optimizer.param_groups):
         given = group.get("param_names") or [f"group{index}.param{i}" for i in range(len(group["params"]))]

@@ -8,15 +8,19 @@ import random
 import numpy as np
 import torch
 
+from epsearch.probing.sharding import reshard
+
 
 class Snapshot:
     """Parameters, buffers, gradients, train/eval modes, optimizer state and random state: one copy in memory.
 
-    `restore` puts values back in place: parameters stay the objects that the user's code and optimizer hold.
+    `restore` puts values back in place: parameters stay the objects that the user's code and optimizer hold. Of what
+    FSDP2 shards, each rank copies its shards.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._model, self._optimizer = model, optimizer
+        reshard(model)
         optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         # By identity: tied parameters once, and those the optimizer holds outside of the model too.
         tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers(), *optimized]}
@@ -39,6 +43,7 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back as it was."""
+        reshard(self._model)
         with torch.no_grad():
             for tensor, value in self._values:
                 tensor.copy_(value)

@@ -9,6 +9,7 @@ from epsearch.report.axes import is_grid
 from epsearch.report.curve import BASELINE, curve_info, plot_curve
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.histogram import STRIP, histogram_info, plot_histogram
+from epsearch.report.progress import fraction_info, plot_fractions, plot_progress, progress_info
 from epsearch.report.scatter import plot_scatter, scatter_info
 
 
@@ -16,8 +17,9 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
     """What there is to draw, in reading order; what there is nothing for is left out.
 
     heatmap-lr-eps (Figs. 6, 7), heatmap-eps-beta2 (Fig. 10; where beta2 was varied), probe-histogram
-    (Figs. 8, 9; where there was a probe), sgd-momentum-lr (Fig. 5; where that baseline was run). `strip` limits
-    the height of the histogram's layers, in pixels.
+    (Figs. 8, 9; where there was a probe), histogram-progress and adaptive-share (Figs. 8, 9 and Table 2, of the best
+    trial's training; where the study records histograms), sgd-momentum-lr (Fig. 5; where that baseline was run).
+    `strip` limits the height of the histogram's layers, in pixels.
     """
     drawn: dict[str, go.Figure] = {}
     if any({"lr", "eps"} <= trial.cell.keys() for trial in _searched(outcome)):
@@ -27,6 +29,10 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
     if outcome.probe is not None:
         eps = outcome.best.eps if outcome.best else None
         drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps), strip)
+    if outcome.progress is not None:
+        whose = "the best trial's training"
+        drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))
+        drawn["adaptive-share"] = plot_fractions(fraction_info(outcome.progress, whose))
     if any(trial.optimizer == BASELINE and trial.lr is not None for trial in outcome.trials):
         reference = outcome.best.value if outcome.best and outcome.optimizer != BASELINE else None
         drawn["sgd-momentum-lr"] = plot_curve(

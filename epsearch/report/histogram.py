@@ -12,7 +12,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from epsearch.records import BINS_PER_DECADE, Histogram, ProbeResult
+from epsearch.records import BINS_PER_DECADE, Histogram, ProbeResult, power_of_ten
 from epsearch.report.labels import label, one_line, plotly_text, rounded
 from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 
@@ -53,17 +53,12 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
     """Gather the probe's histograms on common bins that also reach over the range and `eps`."""
     pooled = result.histogram
     lines = [result.range.lower, result.range.upper, *([eps] if eps else [])]
-    lowest = min(math.floor(math.log10(line) * 10) for line in lines)
-    highest = max(math.ceil(math.log10(line) * 10) for line in lines)
-    if pooled.counts:
-        lowest = min(lowest, pooled.start // FINE_PER_BIN)
-        highest = max(highest, (pooled.start + len(pooled.counts) - 1) // FINE_PER_BIN + 1)
-    bins = range(lowest, highest)
+    bins = bins_over([pooled], lines)
     return HistogramInfo(
-        edges=np.arange(lowest, highest + 1) * FINE_PER_BIN / BINS_PER_DECADE,
+        edges=edges_of(bins),
         names=tuple(layer.name for layer in result.layers),
-        shares=np.array([_shares(layer.histogram, bins) for layer in result.layers]),
-        pooled=_shares(pooled, bins),
+        shares=np.array([shares_of(layer.histogram, bins) for layer in result.layers]),
+        pooled=shares_of(pooled, bins),
         p2=np.array([math.log10(layer.p2) if layer.p2 else math.nan for layer in result.layers]),
         p98=np.array([math.log10(layer.p98) if layer.p98 else math.nan for layer in result.layers]),
         percentiles=result.percentiles,
@@ -74,7 +69,23 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
     )
 
 
-def _shares(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
+def bins_over(histograms: Sequence[Histogram], lines: Sequence[float]) -> range:
+    """The figure's bins that hold all of the histograms, and the ε of all `lines`; bin k begins at 10**(k/10)."""
+    ends = [(math.floor(math.log10(line) * 10), math.ceil(math.log10(line) * 10)) for line in lines]
+    ends += [
+        (histogram.start // FINE_PER_BIN, (histogram.start + len(histogram.counts) - 1) // FINE_PER_BIN + 1)
+        for histogram in histograms
+        if histogram.counts
+    ]
+    return range(min(low for low, _ in ends), max(high for _, high in ends))
+
+
+def edges_of(bins: range) -> npt.NDArray[np.float64]:
+    """(len(bins) + 1,) log10 of the edges of the figure's bins."""
+    return np.arange(bins.start, bins.stop + 1) * FINE_PER_BIN / BINS_PER_DECADE
+
+
+def shares_of(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
     """(len(bins),) share of the histogram's elements in each of the figure's bins."""
     shares = np.zeros(len(bins))
     fine = histogram.start + np.arange(len(histogram.counts))
@@ -189,12 +200,7 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
             "subtitle": {"text": f"of all elements, {shares}"},
         },
     )
-    # Ticks by hand: a log axis would place bars of equal width in log10 at unequal ones.
-    step = max(1, round((info.edges[-1] - info.edges[0]) / 12))
-    decades = range(math.ceil(info.edges[0]), math.floor(info.edges[-1]) + 1, step)
-    figure.update_xaxes(
-        tickangle=0, tickvals=list(decades), ticktext=[label("eps", float(f"1e{decade}")) for decade in decades]
-    )
+    figure.update_xaxes(**decade_axis(info.edges))
     figure.update_xaxes(title={"text": "denominator term ẑ"}, row=2)
     figure.update_yaxes(title={"text": "all elements"}, tickformat=".0%", row=1)
     # No more names than have room; the rest are told on hover.
@@ -211,6 +217,17 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
         showgrid=False,
         row=2,
     )
+
+
+def decade_axis(edges: npt.NDArray[np.float64]) -> dict[str, object]:
+    """An axis over log10 ẑ with its ticks by hand: a log axis would place bars of equal width at unequal ones."""
+    step = max(1, round((edges[-1] - edges[0]) / 12))
+    decades = range(math.ceil(edges[0]), math.floor(edges[-1]) + 1, step)
+    return {
+        "tickangle": 0,
+        "tickvals": list(decades),
+        "ticktext": [label("eps", power_of_ten(decade)) for decade in decades],
+    }
 
 
 def short_names(names: Sequence[str], limit: int = 18) -> list[str]:

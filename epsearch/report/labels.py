@@ -37,6 +37,15 @@ def number(value: float) -> str:
     return f"{value:#.4g}"
 
 
+def percent(share: float) -> str:
+    """A share as Table 2 writes it: 61.50%, 0%, 2e-5%; >99.99% where it is not quite 100%."""
+    if not 0 < share < 1:
+        return f"{share:.0%}"
+    if share < 5e-5:
+        return f"{label('eps', float(f'{100 * share:.0e}'))}%"
+    return f"{share:.2%}" if share < 0.99995 else ">99.99%"
+
+
 def measured(trial: Trial) -> str:
     """The trial's value with its spread over seeds: 0.9120 ± 0.0013 (3 seeds)."""
     if trial.value is None:

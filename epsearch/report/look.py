@@ -30,7 +30,7 @@ dd small { display: block; font-weight: 400; font-size: .85rem; }
 .scroll, pre { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th { white-space: nowrap; }
+th, td:not(.text) { white-space: nowrap; }
 th.text, td.text { text-align: left; }
 td.text { min-width: 5rem; }
 summary { cursor: pointer; margin: 1rem 0 .5rem; font-weight: 600; }

@@ -13,8 +13,9 @@ from plotly.offline import get_plotlyjs
 
 from epsearch.records import Layer, Outcome, Trial
 from epsearch.report.gallery import figures
-from epsearch.report.labels import count, label, number, one_line, place, rounded
+from epsearch.report.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.report.look import SCRIPT, STYLE
+from epsearch.report.progress import fraction_info
 from epsearch.report.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.summary import LITERATURE, sentences
 
@@ -33,6 +34,7 @@ def page(outcome: Outcome) -> str:
         *(_figure(name, figure) for name, figure in drawn.items()),
         _absent(outcome, drawn),
         _layers(outcome),
+        _progress(outcome),
         _trials(outcome.trials),
         _go_on(outcome),
     ]
@@ -155,6 +157,16 @@ def _layer(layer: Layer) -> list[str]:
         "" if layer.p2 is None else f"{layer.p2:.2e}",
         "" if layer.p98 is None else f"{layer.p98:.2e}",
     ]
+
+
+def _progress(outcome: Outcome) -> str:
+    """Table 2 for every epoch of the best trial."""
+    if outcome.progress is None:
+        return ""
+    info = fraction_info(outcome.progress)
+    columns = ["epochs trained", *(f"ε {rounded('eps', eps)}" for eps in info.eps)]
+    rows = ([str(epoch), *map(percent, shares)] for epoch, shares in zip(info.epochs, info.shares, strict=True))
+    return _folded("Share of ẑ above ε after each epoch of the best trial", _table(columns, rows, text=set()))
 
 
 def _trials(trials: Sequence[Trial]) -> str:

@@ -11,12 +11,13 @@ import torch
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError, UserError
 from epsearch.optimizers import create_optimizer, denominator_reader
+from epsearch.probing.recorder import Recorder
 from epsearch.probing.run import measure
-from epsearch.records import Cell, ProbeResult
+from epsearch.records import Cell, ProbeHistory, ProbeResult
 
 
 class Run:
-    """One training run: a cell, a seed, a device; a probe (`probing`) or a trial.
+    """One training run: a cell, a seed, a device; a probe (`probing`) or a trial, perhaps with its ẑ on record.
 
     A user's own loop builds its optimizer with `optimizer(model)`, or reads `lr`, `eps`, `beta1` and `beta2`,
     builds it itself and calls `watch(optimizer)`; goes through `epochs()`; and calls `report(metric=value)` at the
@@ -31,9 +32,13 @@ class Run:
         device: torch.device,
         *,
         probing: bool = False,
+        recording: bool = False,
         on_report: Callable[[float], bool] = lambda _: True,
     ) -> None:
         self._config, self._cell, self._on_report = config, cell, on_report
+        # A baseline has no ẑ.
+        self._recording = recording and cell.eps is not None
+        self._recorder: Recorder | None = None
         self.seed = seed
         self.device = device
         self.probing = probing
@@ -42,7 +47,7 @@ class Run:
         self.diverged = False
         """Whether a loss or metric became NaN or infinite."""
         self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
-        self._steps = 0
+        self._steps = self._reports = 0
 
     @property
     def lr(self) -> float:
@@ -86,14 +91,25 @@ class Run:
         return optimizer
 
     def watch(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None = None) -> None:
-        """Say which optimizer trains, so that the probe can read ẑ from it; `model` gives its tensors names.
+        """Say which optimizer trains, so that ẑ can be read from it; `model` gives its tensors names.
 
         Raises:
-            UserError: while probing, an optimizer whose ẑ epsearch cannot read.
+            UserError: while probing or recording, an optimizer whose ẑ epsearch cannot read.
         """
         if self.probing:
             denominator_reader(optimizer)
             optimizer.register_step_post_hook(self._count_step)
+        if self._recording:
+            # The cell's own lr: by the end of an epoch a schedule may have changed it.
+            settings: dict[str, float | int | str | None] = {
+                "lr": self.lr,
+                "seed": self.seed,
+                "device": str(self.device),
+            }
+            percentiles = self._config.probe.percentiles
+            self._recorder = Recorder(
+                optimizer, model, percentiles=percentiles, settings=settings, history=self.history
+            )
         self._watched = (optimizer, model)
 
     def epochs(self, default: int = 20) -> Iterator[int]:
@@ -116,7 +132,7 @@ class Run:
         A value that is NaN or infinite ends the run; what is reported after its end does not count.
 
         Raises:
-            UserError: the study's metric is not among them.
+            UserError: the study's metric is not among them; histograms are to be recorded of no optimizer.
         """
         name = self._config.metric.name
         if name not in metrics:
@@ -124,11 +140,21 @@ class Run:
             raise UserError(f'run.report() was given {given}, but the study\'s metric.name is "{name}".')
         if self.ended:
             return
+        self._reports += 1
         if not all(math.isfinite(value) for value in metrics.values()):
             self.diverge()
+        elif self._recording:
+            if self._recorder is None:
+                raise _unwatched()
+            self._recorder.record(self._reports)
         value = float(metrics[name])
         if math.isfinite(value) and not self.probing and not self._on_report(value):
             self.ended = True
+
+    @property
+    def history(self) -> ProbeHistory | None:
+        """ẑ after every epoch reported, where it is recorded."""
+        return self._recorder.history if self._recorder and self._recorder.recorded else None
 
     def diverge(self) -> None:
         """End this run because its loss is no longer finite."""
@@ -142,10 +168,7 @@ class Run:
             StudyError: the probe's loss was not finite.
         """
         if self._watched is None:
-            raise UserError(
-                "the train function used no optimizer that epsearch knows of: build it with run.optimizer(model), "
-                "or call run.watch(optimizer)."
-            )
+            raise _unwatched()
         if self.diverged:
             raise StudyError(
                 f"the loss became NaN or infinite while probing at lr {self.lr:g}; set probe.lr lower and run again."
@@ -167,3 +190,10 @@ class Run:
 
     def _count_step(self, *_: Any) -> None:
         self._steps += 1
+
+
+def _unwatched() -> UserError:
+    return UserError(
+        "the train function used no optimizer that epsearch knows of: build it with run.optimizer(model), "
+        "or call run.watch(optimizer)."
+    )

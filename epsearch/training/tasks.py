@@ -13,7 +13,7 @@ from epsearch.config import Bounds, StudyConfig, shown, suggestion
 from epsearch.errors import StudyError, UserError
 from epsearch.loading import load_object, raised
 from epsearch.optimizers import default_eps
-from epsearch.records import Cell, Ending, ProbeResult
+from epsearch.records import Cell, Ending, ProbeHistory, ProbeResult
 from epsearch.space import auto_beta2
 from epsearch.training.loop import train
 from epsearch.training.run import Run
@@ -90,6 +90,7 @@ class StudyTasks:
     def trials(self, cells: Sequence[Cell], report: Report) -> list[Ending]:
         """Train every cell with every seed; `report` is told each epoch's metric."""
         endings: list[Ending | None] = [None] * len(cells)
+        histories: list[ProbeHistory | None] = [None] * len(cells)
         for seed_index, seed in enumerate(self._config.training.seeds):
             members = {
                 index: _trial_run(self._config, cells[index], seed, self._device, index, seed_index, report)
@@ -110,6 +111,7 @@ class StudyTasks:
                     endings[index] = Ending(kind="raised", error=f"{type(error).__name__}: {error}")
                 break
             for index, (run, finite) in members.items():
+                histories[index] = histories[index] or run.history
                 # Diverged before its first finite value: nothing this seed adds could make up for it.
                 if not finite:
                     endings[index] = (
@@ -119,7 +121,11 @@ class StudyTasks:
                     )
                 elif run.ended and not run.diverged:
                     endings[index] = Ending(kind="pruned")
-        return [ending or Ending(kind="finished") for ending in endings]
+        finished = Ending(kind="finished")
+        return [
+            (ending or finished).model_copy(update={"history": history})
+            for ending, history in zip(endings, histories, strict=True)
+        ]
 
 
 def _trial_run(
@@ -138,7 +144,8 @@ def _trial_run(
         values.append(value)
         return report(index, seed_index, value)
 
-    return Run(config, cell, seed, device, on_report=on_report), values
+    recording = config.training.record_histograms and seed_index == 0
+    return Run(config, cell, seed, device, recording=recording, on_report=on_report), values
 
 
 def _each(train_function: Callable[[Run], Any], runs: Sequence[Run]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epsearch.records import EpsilonRange, Histogram, Layer, Outcome, ProbeResult, Trial
+from epsearch.records import EpochReading, EpsilonRange, Histogram, Layer, Outcome, ProbeHistory, ProbeResult, Trial
 
 LRS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 EPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -53,6 +53,20 @@ def probe(layers: int = 8, name: str = "features.{}.weight") -> ProbeResult:
         skipped=["classifier.unused"],
         settings={"epochs": 1, "lr": 1e-3},
     )
+
+
+def z(epoch: int) -> np.ndarray:
+    """ẑ after an epoch of `history`: log-normal, and lower each time until the tenth."""
+    return 10 ** np.random.default_rng(epoch).normal(-2.8 - 0.2 * min(epoch, 10), 0.7, size=4000)
+
+
+def history(epochs: int = 10, eps: float | None = 1e-3) -> ProbeHistory:
+    """A training over which ẑ shrinks, as in Fig. 8."""
+    readings = [
+        EpochReading(epoch=epoch, range=EpsilonRange(lower=1e-6, upper=1e-2), histogram=histogram(z(epoch)))
+        for epoch in range(1, epochs + 1)
+    ]
+    return ProbeHistory(optimizer="Adam", epochs=readings, settings={"lr": 1e-3, "eps": eps})
 
 
 def grid_trials() -> list[Trial]:

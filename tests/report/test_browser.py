@@ -42,6 +42,14 @@ def test_the_page_draws_all_figures(tmp_path, study):
     assert dom.count('class="main-svg"') >= 4
 
 
+def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
+    study = sample.outcome(tmp_path, progress=sample.history())
+    dom, console = opened(write_report(study), tmp_path / "profile")
+    assert console == []
+    assert dom.count("figure js-plotly-plot") == 6
+    assert "epoch 10 ·" in dom
+
+
 def test_a_figure_alone_finds_its_library(tmp_path):
     write_report(sample.outcome(tmp_path))
     dom, console = opened(tmp_path / "figures" / "heatmap-lr-eps.html", tmp_path / "profile")

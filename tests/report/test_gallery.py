@@ -13,6 +13,11 @@ def test_everything_there_is(outcome):
     ]
 
 
+def test_a_recorded_training_has_its_progress(tmp_path):
+    names = list(figures(sample.outcome(tmp_path, progress=sample.history())))
+    assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
+
+
 def test_nothing_there_is(tmp_path):
     assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
 

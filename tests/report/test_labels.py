@@ -1,6 +1,6 @@
 import pytest
 
-from epsearch.report.labels import label, listed, measured, number, one_line, place, plotly_text, rounded
+from epsearch.report.labels import label, listed, measured, number, one_line, percent, place, plotly_text, rounded
 
 from .sample import trial
 
@@ -55,3 +55,21 @@ def test_user_given_text_is_one_short_line_without_markup():
     assert one_line("a\n b\t c") == "a b c"
     assert one_line("学" * 200, limit=10) == "学" * 9 + "…"
     assert plotly_text('<a href="x">&</a>') == '&lt;a href="x"&gt;&amp;&lt;/a&gt;'
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "0%"),
+        (2e-7, "2e-5%"),
+        (4e-5, "4e-3%"),
+        (6e-5, "0.01%"),
+        (0.0033, "0.33%"),
+        (0.615, "61.50%"),
+        (0.9999, "99.99%"),
+        (0.99999, ">99.99%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_share_is_written_as_in_table_2(share, text):
+    assert percent(share) == text

@@ -1,6 +1,7 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
@@ -65,6 +66,14 @@ def test_sections_and_tables(outcome):
     assert "classifier.unused" in reader.text
     assert "out of memory" in reader.text
     assert f"epsearch dashboard {outcome.directory}" in reader.text
+
+
+def test_a_recorded_training_has_its_table(tmp_path):
+    text = read(page(sample.outcome(tmp_path, progress=sample.history(2)))).text
+    start = text.index("Share of ẑ above ε after each epoch of the best trial")
+    shares = [f"{np.mean(sample.z(epoch) > 1e-3):.2%}" for epoch in (1, 2)]
+    assert "epochs trained" in text[start:]
+    assert all(share in text[start:] for share in shares)
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,27 @@ def test_probe_trains_its_epochs_and_reads_the_optimizer() -> None:
     assert [layer.name for layer in result.layers] == ["0.weight", "0.bias", "1.weight", "1.bias", "4.weight", "4.bias"]
 
 
+def test_members_that_are_recorded_learn_and_show_what_they_would_alone() -> None:
+    study = config()
+
+    def recorded(cells: Sequence[Cell]) -> tuple[list[Run], list[list[float]]]:
+        told: list[list[float]] = [[] for _ in cells]
+        runs = [
+            Run(study, cell, 0, CPU, recording=True, on_report=lambda value, kept=kept: kept.append(value) is None)
+            for cell, kept in zip(cells, told, strict=True)
+        ]
+        train(Regression(), study, runs)
+        return runs, told
+
+    together, told = recorded(CELLS)
+    assert told == losses(CELLS, study)
+    for cell, run in zip(CELLS, together, strict=True):
+        assert run.history is not None
+        assert run.history == recorded([cell])[0][0].history
+        assert [reading.epoch for reading in run.history.epochs] == [1, 2, 3, 4]
+        assert run.history.settings["lr"] == cell.lr
+
+
 def test_to_device_keeps_the_shape_of_a_batch() -> None:
     batch = {"x": [torch.zeros(2), (torch.ones(1), "text")], "n": 3}
     moved = to_device(batch, torch.device("meta"))

@@ -9,7 +9,8 @@ import torch
 
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError, UserError
-from epsearch.records import Cell
+from epsearch.probing import measure
+from epsearch.records import Cell, ProbeResult
 from epsearch.training.run import Run
 
 CPU = torch.device("cpu")
@@ -104,3 +105,74 @@ def test_a_probe_that_diverged_says_what_to_do() -> None:
     run.report(score=math.nan)
     with pytest.raises(StudyError, match=r"probe\.lr"):
         run.measure()
+
+
+class TestRecording:
+    """A trial whose ẑ is kept: one reading for each report."""
+
+    @staticmethod
+    def trained(run: Run, optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> list[ProbeResult]:
+        """Step and report until the run ends; what `measure` reads before each report."""
+        results = []
+        for epoch in run.epochs(default=3):
+            optimizer.zero_grad()
+            model(torch.full((4, 2), 1.0 + epoch)).square().mean().backward()
+            optimizer.step()
+            results.append(measure(optimizer, model))
+            run.report(score=epoch)
+        return results
+
+    def test_each_report_is_an_epoch_on_record(self) -> None:
+        model = torch.nn.Linear(2, 1)
+        run = Run(study(), CELL, 7, CPU, recording=True)
+        assert run.history is None
+        results = self.trained(run, run.optimizer(model), model)
+        history = run.history
+        assert history is not None
+        assert [(reading.epoch, reading.histogram) for reading in history.epochs] == [
+            (epoch, result.histogram) for epoch, result in enumerate(results, start=1)
+        ]
+        assert (history.eps, history.settings["lr"], history.settings["seed"]) == (1e-5, 1e-2, 7)
+
+    def test_is_off_unless_asked_for(self) -> None:
+        model = torch.nn.Linear(2, 1)
+        run = Run(study(), CELL, 0, CPU)
+        self.trained(run, run.optimizer(model), model)
+        assert run.history is None
+
+    def test_what_is_not_finite_is_not_recorded(self) -> None:
+        run = Run(study(), CELL, 0, CPU, recording=True)
+        run.optimizer(torch.nn.Linear(2, 1))
+        run.report(score=math.nan)
+        assert run.history is None
+
+    def test_a_pruned_trial_keeps_what_it_had(self) -> None:
+        model = torch.nn.Linear(2, 1)
+        run = Run(study(), CELL, 0, CPU, recording=True, on_report=lambda value: value < 1)
+        self.trained(run, run.optimizer(model), model)
+        assert run.history is not None
+        assert len(run.history.epochs) == 2
+
+    def test_an_optimizer_built_anew_goes_on_with_the_history(self) -> None:
+        model = torch.nn.Linear(2, 1)
+        run = Run(study(1), CELL, 0, CPU, recording=True)
+        self.trained(run, run.optimizer(model), model)
+        self.trained(run, run.optimizer(model), model)
+        assert run.history is not None
+        assert [reading.epoch for reading in run.history.epochs] == [1, 2]
+
+    def test_a_baseline_has_nothing_to_record(self) -> None:
+        model = torch.nn.Linear(2, 1)
+        run = Run(study(), Cell(optimizer="sgd_momentum", lr=0.5), 0, CPU, recording=True)
+        optimizer = run.optimizer(model)
+        model(torch.ones(4, 2)).square().mean().backward()
+        optimizer.step()
+        run.report(score=1.0)
+        assert run.history is None
+
+    def test_needs_an_optimizer_that_it_knows(self) -> None:
+        run = Run(study(), CELL, 0, CPU, recording=True)
+        with pytest.raises(UserError, match=r"run\.watch\(optimizer\)"):
+            run.report(score=1.0)
+        with pytest.raises(UserError, match="register_denominator"):
+            run.watch(torch.optim.Rprop(torch.nn.Linear(2, 1).parameters()))
