@@ -18,13 +18,13 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.config import load_study
 from epsearch.engines.optuna_engine import search
 from epsearch.engines.pool import Pool
 from epsearch.engines.storage import open_storage
 from epsearch.engines.study import SharedStudy
 from epsearch.plan import spaces
 from epsearch.progress import Listener
+from epsearch.studyfile import load_study
 
 STUDY = """
 name: overhead

@@ -42,8 +42,9 @@ RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 def run(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006 - typer's way
     """Probe, search, report. On a directory that exists: go on with that study."""
     from epsearch import pipeline
-    from epsearch.config import load_study, mask_password
     from epsearch.console import Terminal, print_outcome
+    from epsearch.studyfile import load_study
+    from epsearch.wording import mask_password
 
     _quiet_optuna()
     try:
@@ -62,8 +63,9 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     from rich.table import Table
 
     from epsearch import pipeline
-    from epsearch.config import load_study
-    from epsearch.console import Terminal, number, say
+    from epsearch.console import Terminal, say
+    from epsearch.labels import rounded
+    from epsearch.studyfile import load_study
 
     console = _console()
     config = load_study(study, settings)
@@ -76,11 +78,11 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         "layer", *(f"{head}" for head in ("elements", "zeros", "not finite", f"{low:g}th %", f"{high:g}th %"))
     )
     for layer in result.layers:
-        ends = ["-" if value is None else number(value) for value in (layer.p2, layer.p98)]
+        ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
     for eps in result.range.grid():
-        say(console, f"share of z above eps {number(eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
+        say(console, f"share of z above eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
     place = pipeline.run_directory(config, directory)
     figure = place.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
@@ -91,10 +93,11 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
 def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
     """The resolved study, how many trials, what they cost. Runs nothing."""
     from epsearch import pipeline
-    from epsearch.config import load_study, to_yaml
-    from epsearch.console import count, describe_cost, say
+    from epsearch.console import describe_cost, say
+    from epsearch.labels import count
     from epsearch.plan import plan
     from epsearch.records import ProbeResult
+    from epsearch.studyfile import load_study, to_yaml
 
     console = _console()
     config = load_study(study, settings)

@@ -1,4 +1,4 @@
-"""study.yaml as typed models, and the one message a wrong study file gets.
+"""study.yaml as typed models: its keys, their types, defaults and combinations.
 
 The docstring under each field is its documentation: `epsearch schema` publishes it to editors.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,42 +22,22 @@ from pydantic import (
     FiniteFloat,
     PrivateAttr,
     Tag,
-    ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from epsearch import space
 from epsearch.engines.table import PRUNERS, SAMPLERS
-from epsearch.errors import UserError
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
+from epsearch.wording import hint, shown, suggestion
 from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, REPORTED, WORKLOADS
-from epsearch.yamlfile import KeyPath, Source, parse_value, read_yaml
-
-STORAGE_VARIABLE = "EPSEARCH_STORAGE"
-"""Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
+from epsearch.yamlfile import KeyPath, Source
 
 
 def wrong(message: str, at: KeyPath = ()) -> PydanticCustomError:
     """A validation error with our own words; `at` names a key below the model that raises it."""
     return PydanticCustomError("epsearch", "{message}", {"message": message, "at": at})
-
-
-def shown(value: object) -> str:
-    """A value of the file as a message repeats it: in one line, and not at any length."""
-    if value is None:
-        return "an empty value"
-    text = mask_password(repr(value).lower() if isinstance(value, bool) else repr(value))
-    return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def suggestion(found: object, allowed: Iterable[str]) -> str:
-    """`Did you mean "adam"? There are: …` for a misspelt name."""
-    names = list(allowed)
-    near = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
-    there = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
-    return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {there}."
 
 
 def _named(kind: str, names: Sequence[str]) -> Any:
@@ -125,8 +102,8 @@ def _axis(number: Any, bounds: type[Bounds], *keywords: str) -> Any:
     def check(value: object) -> object:
         if value not in keywords:
             near = difflib.get_close_matches(str(value), keywords, n=1)
-            hint = f' Did you mean "{near[0]}"?' if near else _hint("float_type", value)
-            raise wrong(f"expected {forms}, found {shown(value)}.{hint}")
+            remedy = f' Did you mean "{near[0]}"?' if near else hint("float_type", value)
+            raise wrong(f"expected {forms}, found {shown(value)}.{remedy}")
         return value
 
     schema: dict[str, Any] = {"type": "string", "enum": list(keywords)} if keywords else {"not": {}}
@@ -453,164 +430,6 @@ def _check_decades(bounds: Bounds, points: Callable[[float, float], object], exa
         ) from None
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Read a study file, apply `key=value` overrides, check it.
-
-    Raises:
-        UserError: one message, a line for each mistake: file and line, key, what was found, what is allowed.
-    """
-    path = Path(path)
-    source = read_yaml(path)
-    for override in overrides:
-        _override(source, override)
-    source.data.setdefault("name", path.stem)
-    if storage := os.environ.get(STORAGE_VARIABLE):
-        _override(source, f"engine.storage={storage}", STORAGE_VARIABLE)
-    try:
-        config = StudyConfig.model_validate(source.data)
-    except ValidationError as error:
-        lines = [_describe(source, detail) for detail in error.errors()]
-        raise UserError("\n".join(map(mask_password, lines))) from None
-    config._source = source
-    return config
-
-
-def _override(source: Source, override: str, origin: str | None = None) -> None:
-    origin_shown = origin or f"--set {mask_password(override)}"
-    key, equals, text = override.partition("=")
-    path = tuple(key.strip().split("."))
-    if not equals or not all(path):
-        raise UserError(f"{origin_shown}: is no KEY=VALUE, e.g. --set training.epochs=15.")
-    value = text if origin else parse_value(text, f"the value of --set {key}")
-    node = source.data
-    for depth, part in enumerate(path[:-1]):
-        child = node.get(part)
-        if child is None:
-            child = {}
-            source.places.setdefault(path[: depth + 1], origin_shown)
-        elif not isinstance(child, dict):
-            raise UserError(f"{origin_shown}: {'.'.join(path[: depth + 1])} is no section of {source.name}.")
-        # Copied, since an anchor may have given two sections one mapping.
-        node[part] = dict(child)
-        node = node[part]
-    node[path[-1]] = value
-    for known in [known for known in source.places if known[: len(path)] == path]:
-        del source.places[known]
-    source.places[path] = origin_shown
-
-
-def _describe(source: Source, detail: ErrorDetails) -> str:
-    """One mistake in one line: where, which key, what was found, what is allowed."""
-    loc = _real_path(source.data, detail["loc"])
-    context, kind = detail.get("ctx", {}), detail["type"]
-    found = detail["input"]
-    if kind == "epsearch":
-        loc, problem = (*loc, *context["at"]), context["message"]
-    elif kind == "extra_forbidden":
-        problem = f"no such key. {_elsewhere(loc) or suggestion(loc[-1], _allowed_keys(loc[:-1]))}"
-    elif kind == "missing":
-        problem = f"this key is missing. {_description(loc)}"
-    elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        problem = (
-            f"found {shown(found)}, but this is a section of keys: {', '.join(_allowed_keys(loc))}.{_hint(kind, found)}"
-        )
-    elif kind == "too_short":
-        least = context["min_length"]
-        problem = f"needs at least {least} value{'s' * (least > 1)}."
-    else:
-        expected = _EXPECTED.get(kind, "").format(**context, description=_description(loc).rstrip(".")) or detail["msg"]
-        problem = f"expected {expected}, found {shown(found)}.{_hint(kind, found)}"
-    name = ".".join(map(str, loc)) or "the study"
-    return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
-
-
-_EXPECTED = {
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "string_type": "text",
-    "list_type": "a list",
-    "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "a number of at least {ge:.10g}",
-    "less_than": "a number below {lt:g}",
-    "less_than_equal": "a number of at most {le:.10g}",
-    "literal_error": "{expected}",
-    "too_long": "at most {max_length} values",
-    "string_pattern_mismatch": "{description}",
-    "string_too_short": "text",
-    "string_too_long": "at most {max_length} characters",
-}
-
-
-def _hint(kind: str, found: object) -> str:
-    """The remedy for a value of the wrong type, where it can be read off the value."""
-    if found is None:
-        return " Write a value, or remove the key."
-    if kind == "string_type" and isinstance(found, int | float):
-        return f' Write "{found}" in quotes.'
-    if kind == "list_type" and isinstance(found, str | int | float):
-        return f" Write [{found}]." if len(str(found)) < 60 else ""
-    if kind not in ("float_type", "int_type", "int_from_float") or not isinstance(found, str | float):
-        return ""
-    # A number that YAML read as text: quoted, 1_000, 0,001 …; or one written with a point.
-    try:
-        value = float(str(found).replace(",", "."))
-    except ValueError:
-        return ""
-    if not math.isfinite(value) or (kind != "float_type" and not value.is_integer()):
-        return ""
-    return f" Write {value:.15g}{' without quotes' * isinstance(found, str)}."
-
-
-def _real_path(data: Any, loc: Sequence[str | int]) -> KeyPath:
-    """The path in the file: pydantic's without the tags of the union members it passed."""
-    path: list[str | int] = []
-    for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(data, dict) and (part in data or (last and part not in ("bounds", "list", "keyword", "number"))):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif part in ("bounds", "list", "keyword", "number"):
-            continue
-        path.append(part)
-    return tuple(path)
-
-
-def _section(path: KeyPath) -> dict[str, Any]:
-    """The JSON Schema of the section at `path`."""
-    schema = StudyConfig.model_json_schema()
-    node: dict[str, Any] = schema
-    for part in path:
-        node = node.get("properties", {}).get(part, {})
-        choices = [node, *node.get("anyOf", []), *node.get("oneOf", [])]
-        reference = next((choice["$ref"] for choice in choices if "$ref" in choice), None)
-        if reference:
-            node = {
-                **schema["$defs"][reference.rsplit("/", 1)[1]],
-                **{k: v for k, v in node.items() if k == "description"},
-            }
-    return node
-
-
-def _allowed_keys(path: KeyPath) -> list[str]:
-    return list(_section(path).get("properties", {}))
-
-
-def _elsewhere(loc: KeyPath) -> str:
-    """Where a key belongs that was written in the wrong place, or ran into its value."""
-    key = str(loc[-1])
-    if ":" in key:
-        return "YAML wants a space after the colon."
-    homes = [f"{section}.{key}" for section in _allowed_keys(()) if key in _allowed_keys((section,))]
-    return f"Did you mean {' or '.join(homes)}?" if homes else ""
-
-
-def _description(path: KeyPath) -> str:
-    return " ".join(str(_section(path).get("description", "")).split())
-
-
 _MAY_CHANGE = (
     "engine.workers",
     "engine.together",
@@ -642,49 +461,9 @@ def identity(config: StudyConfig) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if not key.startswith(free)}
 
 
-def mask_password(url: str) -> str:
-    """A storage URL with its password replaced by `***`, for everything that is printed or saved."""
-    return re.sub(r"(?<=[?&]password=)[^&\s]*", "***", re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url))
-
-
 def json_schema() -> dict[str, Any]:
     """The study file's JSON Schema. `python -m epsearch.config > epsearch/study.schema.json` renews the package's."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
-
-
-def to_yaml(config: StudyConfig) -> str:
-    """The resolved study as YAML, every default written out and the storage's password masked."""
-    data = config.model_dump()
-    data["metric"]["goal"] = config.goal
-    if data["engine"]["storage"]:
-        data["engine"]["storage"] = mask_password(data["engine"]["storage"])
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists in one line, sections in blocks, and what readers of YAML 1.1 and of 1.2 take for the same."""
-
-
-def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    if value.is_integer() and abs(value) < 1e6:
-        return dumper.represent_int(int(value))
-    text = repr(value)
-    if "e" in text and "." not in text:
-        text = text.replace("e", ".0e")  # 1e-05 is a string to YAML 1.1
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # A study named 1e-3 would read back as a number.
-    style = "'" if value[:1] in "+-.0123456789" else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
-
-
-_Dumper.add_representer(float, _represent_float)
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(
-    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
-)
 
 
 if __name__ == "__main__":

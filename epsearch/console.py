@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from epsearch.config import StudyConfig, mask_password
+from epsearch.config import StudyConfig
+from epsearch.labels import count, rounded
 from epsearch.plan import Cost
 from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult, Trial
+from epsearch.wording import mask_password
 
 if TYPE_CHECKING:
     from typing import Self
@@ -23,21 +25,7 @@ if TYPE_CHECKING:
 def describe_cell(cell: Cell | Trial) -> str:
     """`lr 1e-3, eps 1e-6, beta2 0.999`."""
     parts = [("lr", cell.lr), ("eps", cell.eps), ("beta2", cell.beta2)]
-    return ", ".join(f"{name} {number(value)}" for name, value in parts if value is not None)
-
-
-def number(value: float) -> str:
-    """A hyperparameter as people write it: 1e-3, 3.2e-5, 0.999."""
-    text = f"{value:.3g}" if 0.01 <= value < 10_000 else f"{value:.2e}"
-    mantissa, e, exponent = text.partition("e")
-    if not e:
-        return f"{value:.10g}" if 0.1 < value < 1 else text
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def count(number: int, thing: str) -> str:
-    """`1 trial`, `2,570 trials`."""
-    return f"{number:,} {thing}{'s' * (number != 1)}"
+    return ", ".join(f"{name} {rounded(name, value)}" for name, value in parts if value is not None)
 
 
 def describe_cost(cost: Cost) -> str:
@@ -95,7 +83,7 @@ class Terminal(Listener):
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
         origin = " (from the record of an earlier probe)" if reused else ""
-        self.stage(f"range of eps: {number(low)} to {number(high)}, {points} powers of ten{origin}")
+        self.stage(f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {points} powers of ten{origin}")
 
     def trials_planned(self, total: int, settled: int) -> None:
         """How many there are to run."""
@@ -154,7 +142,7 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
         found = outcome.probe.range
         say(
             console,
-            f"Range of eps  {number(found.lower)} to {number(found.upper)}: "
+            f"Range of eps  {rounded('eps', found.lower)} to {rounded('eps', found.upper)}: "
             f"{len(found.grid())} values to try instead of 21",
         )
     best = outcome.best

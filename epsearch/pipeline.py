@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epsearch.config import StudyConfig, load_study
+from epsearch.config import StudyConfig
 from epsearch.errors import StudyError
 from epsearch.plan import spaces
 from epsearch.progress import Listener
 from epsearch.records import Outcome, ProbeHistory, ProbeResult
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
+from epsearch.studyfile import load_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from epsearch.config import StudyConfig, identity, load_study, to_yaml
+from epsearch.config import StudyConfig, identity
 from epsearch.errors import UserError
 from epsearch.records import write_atomically
+from epsearch.studyfile import load_study, to_yaml
 
 HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
 

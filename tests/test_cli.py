@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 import epsearch
-from epsearch.config import load_study
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.loading import load_object
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
 from epsearch.rundir import RunDirectory
+from epsearch.studyfile import load_study
 from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
 from tests.conftest import CommandLine
 

@@ -12,10 +12,12 @@ import jsonschema
 import pytest
 import yaml
 
-from epsearch.config import StudyConfig, identity, json_schema, load_study, mask_password, to_yaml
+from epsearch.config import StudyConfig, identity, json_schema
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
 from epsearch.optimizers.table import ADAPTIVE, BASELINES
+from epsearch.studyfile import load_study, to_yaml
+from epsearch.wording import mask_password
 from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, REPORTED, WORKLOADS
 from epsearch.yamlfile import read_yaml
 from tests.conftest import CommandLine

@@ -238,7 +238,7 @@ def test_report_is_redrawn_from_the_directory_alone(study_folder: StudyFolder) -
 
 
 def test_example_studies_are_valid() -> None:
-    from epsearch.config import load_study
+    from epsearch.studyfile import load_study
 
     files = sorted(STUDIES.rglob("*.yaml"))
     assert len(files) >= 2

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from epsearch.config import StudyConfig, load_study
+from epsearch.config import StudyConfig
 from epsearch.errors import UserError
 from epsearch.rundir import RunDirectory
+from epsearch.studyfile import load_study
 
 VISION = "workload: {name: vision, dataset: digits, model: mlp}\n"
 TPE = ("engine.sampler=tpe", "engine.trials=5", "search.eps=continuous")

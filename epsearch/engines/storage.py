@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from epsearch.config import STORAGE_VARIABLE, mask_password
 from epsearch.errors import UserError
+from epsearch.studyfile import STORAGE_VARIABLE
+from epsearch.wording import mask_password
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

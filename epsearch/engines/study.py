@@ -19,13 +19,14 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from epsearch.config import StudyConfig, identity, mask_password
+from epsearch.config import StudyConfig, identity
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
 from epsearch.loading import load_object
 from epsearch.optimizers.table import BASELINES
 from epsearch.records import Cell, Ending, Trial
 from epsearch.space import Interval, Space, beta2_of, cells
+from epsearch.wording import mask_password
 
 IDENTITY = "epsearch:study"
 COMPLEMENT = "one_minus_beta2"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from epsearch.labels import label, rounded
 from epsearch.records import Trial, power_of_ten
-from epsearch.report.labels import label, rounded
 
 AXIS_TITLES = {
     "lr": "learning rate α (lr)",

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from epsearch.labels import number
 from epsearch.records import Goal
-from epsearch.report.labels import number
 
 BETTER = {"maximize": "higher is better", "minimize": "lower is better"}
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from epsearch.labels import number, plotly_text
 from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import log_axis
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER
 from epsearch.report.heatmap import describe
-from epsearch.report.labels import number, plotly_text
 from epsearch.report.style import ACCENT, BLUE, LIGHT, MARKS, headline, marker
 
 BASELINE = "sgd_momentum"

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from epsearch.records import Goal, Trial, best_trial
-from epsearch.report.axes import category_axis
-from epsearch.report.cells import Cell, CellState, cell_of
-from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
-from epsearch.report.labels import (
+from epsearch.labels import (
     SYMBOLS,
     count,
     label,
@@ -20,6 +16,10 @@ from epsearch.report.labels import (
     plotly_text,
     rounded,
 )
+from epsearch.records import Goal, Trial, best_trial
+from epsearch.report.axes import category_axis
+from epsearch.report.cells import Cell, CellState, cell_of
+from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
 from epsearch.report.style import ACCENT, LIGHT, MARKS, headline
 
 

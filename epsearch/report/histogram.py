@@ -12,8 +12,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from epsearch.labels import label, one_line, plotly_text, rounded
 from epsearch.records import BINS_PER_DECADE, Histogram, ProbeResult, power_of_ten
-from epsearch.report.labels import label, one_line, plotly_text, rounded
 from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 
 FINE_PER_BIN = 5

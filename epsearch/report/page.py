@@ -11,9 +11,9 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from epsearch.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.records import Layer, Outcome, Trial
 from epsearch.report.gallery import figures
-from epsearch.report.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.report.look import SCRIPT, STYLE
 from epsearch.report.progress import fraction_info
 from epsearch.report.style import DARK, LIGHT, TITLE_ROOM

@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from epsearch.labels import percent, rounded
 from epsearch.records import ProbeHistory, power_of_ten
 from epsearch.report.histogram import bins_over, decade_axis, edges_of, shares_of
-from epsearch.report.labels import percent, rounded
 from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 
 SHOWN = 6

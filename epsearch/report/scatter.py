@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from epsearch.labels import SYMBOLS, plotly_text
 from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import log_axis, log_position
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
 from epsearch.report.heatmap import describe
-from epsearch.report.labels import SYMBOLS, plotly_text
 from epsearch.report.style import ACCENT, LIGHT, MARKS, headline, marker
 
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
+from epsearch.labels import measured, place
 from epsearch.records import Trial
 from epsearch.report.cells import CellState
-from epsearch.report.labels import measured, place
 
 BLUE = "#4c78a8"
 ACCENT = "#e6007e"

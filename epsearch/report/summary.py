@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from epsearch.labels import count, label, listed, measured, one_line, place
 from epsearch.records import Outcome
 from epsearch.report.curve import BASELINE
-from epsearch.report.labels import count, label, listed, measured, one_line, place
 
 LITERATURE = 21
 """Values of ε searched by the widest range in the literature, 1e-10 to 1e10 (Table 3)."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from epsearch.config import Bounds, StudyConfig, shown, suggestion
+from epsearch.config import Bounds, StudyConfig
 from epsearch.errors import StudyError, UserError
 from epsearch.loading import load_object, raised
 from epsearch.optimizers import default_eps
@@ -18,6 +18,7 @@ from epsearch.space import auto_beta2
 from epsearch.training.loop import train
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all
+from epsearch.wording import shown, suggestion
 from epsearch.workloads import create_workload
 
 PROBE_BETA2 = 0.999

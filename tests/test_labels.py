@@ -1,8 +1,7 @@
 import pytest
 
-from epsearch.report.labels import label, listed, measured, number, one_line, percent, place, plotly_text, rounded
-
-from .sample import trial
+from epsearch.labels import label, listed, measured, number, one_line, percent, place, plotly_text, rounded
+from tests.report.sample import trial
 
 
 @pytest.mark.parametrize(

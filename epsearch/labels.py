@@ -1,4 +1,4 @@
-"""How hyperparameters, values and user-given text are written in figures, tables and sentences."""
+"""How hyperparameters, values and user-given text are written in figures, tables, sentences and on the terminal."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def place(trial: Trial) -> str:
 
 
 def count(how_many: int, noun: str) -> str:
-    """`1 trial`, `2 trials`."""
-    return f"{how_many} {noun}" if how_many == 1 else f"{how_many} {noun}s"
+    """`1 trial`, `2,570 trials`."""
+    return f"{how_many:,} {noun}{'s' * (how_many != 1)}"
 
 
 def listed(parts: Sequence[str]) -> str:

@@ -1,0 +1,50 @@
+"""How messages repeat what a user wrote: in one line, at no length, with no password, with the nearest name
+and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable
+
+
+def mask_password(url: str) -> str:
+    """A storage URL with its password replaced by `***`, for everything that is printed or saved."""
+    return re.sub(r"(?<=[?&]password=)[^&\s]*", "***", re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url))
+
+
+def shown(value: object) -> str:
+    """A value of the file as a message repeats it: in one line, and not at any length."""
+    if value is None:
+        return "an empty value"
+    text = mask_password(repr(value).lower() if isinstance(value, bool) else repr(value))
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def suggestion(found: object, allowed: Iterable[str]) -> str:
+    """`Did you mean "adam"? There are: …` for a misspelt name."""
+    names = list(allowed)
+    near = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
+    there = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {there}."
+
+
+def hint(kind: str, found: object) -> str:
+    """The remedy for a value of the wrong type, where it can be read off the value."""
+    if found is None:
+        return " Write a value, or remove the key."
+    if kind == "string_type" and isinstance(found, int | float):
+        return f' Write "{found}" in quotes.'
+    if kind == "list_type" and isinstance(found, str | int | float):
+        return f" Write [{found}]." if len(str(found)) < 60 else ""
+    if kind not in ("float_type", "int_type", "int_from_float") or not isinstance(found, str | float):
+        return ""
+    # A number that YAML read as text: quoted, 1_000, 0,001 …; or one written with a point.
+    try:
+        value = float(str(found).replace(",", "."))
+    except ValueError:
+        return ""
+    if not math.isfinite(value) or (kind != "float_type" and not value.is_integer()):
+        return ""
+    return f" Write {value:.15g}{' without quotes' * isinstance(found, str)}."
