@@ -135,6 +135,8 @@ class WorkloadSection(Section):
     """`module:name` of a Workload class or object of yours, found beside the study file or installed."""
     train: str | None = None
     """`module:function` of a `train(run)` function of yours."""
+    folder: str | None = None
+    """Where a module of yours is looked for; the study file's own folder unless given."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -157,6 +159,8 @@ class WorkloadSection(Section):
                 example = "train" if self.train is not None else "MyWorkload"
                 raise wrong(f'{shown(path)} is no "module:name", e.g. my_package.my_module:{example}.', (given[0],))
             return self
+        if self.folder is not None:
+            raise wrong("is where a module of yours is looked for; remove it.", ("folder",))
         for key, table in (("dataset", DATASETS), ("model", MODELS)):
             value, names = getattr(self, key), table[self.name]
             if value is None:
@@ -312,8 +316,8 @@ class StudyConfig(Section):
 
     @property
     def folder(self) -> Path:
-        """Where the study file lies: a user's modules are found there."""
-        return self._source.folder
+        """Where a user's modules are looked for."""
+        return Path(self.workload.folder or self._source.folder)
 
     def where(self, key: str) -> str:
         """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
@@ -431,6 +435,7 @@ def _check_decades(bounds: Bounds, points: Callable[[float, float], object], exa
 
 
 _MAY_CHANGE = (
+    "workload.folder",
     "engine.workers",
     "engine.together",
     "engine.trials",

@@ -31,6 +31,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     for override in overrides:
         _override(source, override)
     source.data.setdefault("name", path.stem)
+    _resolve_folder(source)
     if storage := os.environ.get(STORAGE_VARIABLE):
         _override(source, f"engine.storage={storage}", STORAGE_VARIABLE)
     try:
@@ -40,6 +41,15 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
         raise UserError("\n".join(map(mask_password, lines))) from None
     config._source = source
     return config
+
+
+def _resolve_folder(source: Source) -> None:
+    """Say where the user's module is, so that a run directory's copy of the study finds it too."""
+    workload = source.data.get("workload")
+    if isinstance(workload, dict) and (workload.get("train") or workload.get("object")):
+        folder = workload.get("folder")
+        if folder is None or isinstance(folder, str):
+            source.data["workload"] = {**workload, "folder": str((source.folder / (folder or "")).resolve())}
 
 
 def _override(source: Source, override: str, origin: str | None = None) -> None:

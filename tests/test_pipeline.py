@@ -244,3 +244,13 @@ def test_example_studies_are_valid() -> None:
     assert len(files) >= 2
     for file in files:
         assert load_study(file).name == yaml.safe_load(file.read_text())["name"]
+
+
+def test_the_run_directorys_own_study_file_goes_on(study_folder: StudyFolder) -> None:
+    """As the report says: the resolved file finds the user's module where the study file did."""
+    study = study_folder.write(BOWL)
+    epsearch.run(study, ["search.lr=1e-3"], study_folder.run_directory)
+    outcome = epsearch.run(
+        study_folder.run_directory / "study.yaml", ["search.lr=[1e-3, 1e-2]"], study_folder.run_directory
+    )
+    assert [trial.state for trial in outcome.trials] == ["complete"] * 6
