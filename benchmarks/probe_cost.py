@@ -1,10 +1,11 @@
 """What the probe costs: an epoch by `epsearch.probe` beside the same epoch in a loop of one's own.
 
-Both train the same network from the same weights on the same batches, in turn; the ratio is taken pair by pair. Of
-the larger networks an epoch is cut short, which makes the probe look dearer than it is. Apart from it are given the
-reading of ẑ alone, and the copy of model and optimizer that `probe` takes and puts back (unless `restore=False`).
+Both train the same network from the same weights on the same batches, taking turns after every step, so that whatever
+else the machine does meets both alike; the ratio is taken epoch by epoch. Of the larger networks an epoch is cut
+short, which makes the probe look dearer than it is. Apart from it are given the reading of ẑ alone, and the copy of
+model and optimizer that `probe` takes and puts back (unless `restore=False`).
 
-    python benchmarks/probe_cost.py [PAIRS] [NETWORK ...]
+    python benchmarks/probe_cost.py [EPOCHS] [NETWORK ...]
 
 Data are those of the folder that EPSEARCH_DATA names: `FashionMNIST/` (torchvision downloads it), `cifar10/train/`
 with a folder of images for each class, `ptb/ptb.train.txt`. Where they are absent, random ones of the same shape
@@ -17,7 +18,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -33,8 +34,8 @@ from epsearch.workloads.image_data import data_folder, fashion_mnist
 from epsearch.workloads.image_models import mlp
 
 BATCH = 128
-VGG_STEPS = 20
-LSTM_STEPS, LSTM_BATCH, BPTT, LSTM_SIZE, VOCABULARY = 40, 20, 70, 400, 10_000
+VGG_STEPS = 8
+LSTM_STEPS, LSTM_BATCH, BPTT, LSTM_SIZE, VOCABULARY = 12, 20, 70, 400, 10_000
 
 
 class Network(NamedTuple):
@@ -139,42 +140,38 @@ def start(network: Network) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimizer
 
 
-def own_loop(network: Network) -> float:
-    model, optimizer = start(network)
-    began = time.perf_counter()
-    model.train()
-    for batch in network.batches:
-        optimizer.zero_grad()
-        network.loss_fn(model, batch).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return time.perf_counter() - began
+def side_by_side(network: Network) -> tuple[float, float, float, float]:
+    """Seconds of an epoch in a loop of one's own; of the probe; of reading ẑ once more; of the copy and its return."""
+    (own_model, own_optimizer), (model, optimizer) = start(network), start(network)
+    own_model.train()
+    own = 0.0
 
+    def batches() -> Iterator[Any]:
+        nonlocal own
+        for step, batch in enumerate(network.batches):
+            # The batch of another step: neither is to find in the cache what the other has just read.
+            other = network.batches[step - len(network.batches) // 2]
+            began = time.perf_counter()
+            own_optimizer.zero_grad()
+            network.loss_fn(own_model, other).backward()  # type: ignore[no-untyped-call]
+            own_optimizer.step()
+            own += time.perf_counter() - began
+            yield batch
 
-def probed(network: Network) -> tuple[float, float, float]:
-    """Seconds of the probe; of reading ẑ once more; of copying model and optimizer and putting them back."""
-    model, optimizer = start(network)
     began = time.perf_counter()
-    epsearch.probe(model, network.batches, network.loss_fn, optimizer, restore=False)
+    epsearch.probe(model, batches(), network.loss_fn, optimizer, restore=False)
     trained = time.perf_counter()
     epsearch.measure(optimizer, model)
     read = time.perf_counter()
     # With its state full: before the first step, when `probe` copies it, it is empty.
     Snapshot(model, optimizer).restore()
-    return trained - began, read - trained, time.perf_counter() - read
+    return own, trained - began - own, read - trained, time.perf_counter() - read
 
 
 def compare(network: Network, pairs: int) -> list[str]:
-    own, ours = [], []
-    for pair in range(pairs + 1):
-        # Each goes first in every other pair; the first pair warms up.
-        for turn in (own_loop, probed) if pair % 2 else (probed, own_loop):
-            if turn is own_loop:
-                own.append(own_loop(network))
-            else:
-                ours.append(probed(network))
-    own, ours = own[1:], ours[1:]
-    ratios = [mine[0] / other for mine, other in zip(ours, own, strict=True)]
-    seconds = [statistics.median(own), *(statistics.median(column) for column in zip(*ours, strict=True))]
+    measured = [side_by_side(network) for _ in range(pairs + 1)][1:]
+    ratios = [probe / own for own, probe, _, _ in measured]
+    seconds = [statistics.median(column) for column in zip(*measured, strict=True)]
     spread = (statistics.median(ratios), min(ratios), max(ratios))
     return [network.name, *(f"{second:.3f}" for second in seconds), *(f"{ratio:.3f}" for ratio in spread)]
 
@@ -182,7 +179,7 @@ def compare(network: Network, pairs: int) -> list[str]:
 def main() -> None:
     pairs, *names = sys.argv[1:] or ["7"]
     columns = ("own loop s", "probe s", "reading s", "copy s", "probe / own", "min", "max")
-    title = f"medians over {pairs} pairs, after one to warm up"
+    title = f"medians over {pairs} interleaved epochs, after one to warm up"
     table = Table("network", *columns, title=title)
     for name in names or NETWORKS:
         table.add_row(*compare(NETWORKS[name](), int(pairs)))

@@ -11,9 +11,10 @@ import json
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -50,7 +51,7 @@ class Asked:
 class SharedStudy:
     """One arm: an optimizer's space in an Optuna study.
 
-    Opening it settles what a killed driver left, and enqueues what is missing. `history_file(number)` is where a
+    Opening it settles what a killed driver left, and works out what is missing. `history_file(number)` is where a
     trial's history of ẑ goes, where there is one.
 
     Raises:
@@ -78,32 +79,34 @@ class SharedStudy:
             storage=storage,
             study_name=study_name(config, optimizer),
             direction=config.goal,
-            # Never asked for a grid, whose parameters are all given; replaced below for a sampler.
+            # Never asked where all parameters are given; replaced below where outcomes steer the search.
             sampler=optuna.samplers.RandomSampler(),
             pruner=_pruner(config),
             load_if_exists=True,
         )
         self._check_identity()
         self._settle_lost()
-        self._enqueue_retries()
-        if self._grid:
-            self._enqueue_cells(cells(space))
         trials = self.study.get_trials(deepcopy=False)
-        if not self._grid:
-            # A sampler with the same seed would repeat its start-up points when the study goes on.
-            self.study.sampler = _sampler(config, len(trials))
-        queued = sum(trial.state == TrialState.WAITING for trial in trials)
         self.settled = sum(is_settled(trial) for trial in trials)
         """Trials that earlier runs settled."""
-        wanted = 0 if self._grid else (config.engine.trials or 0) - self.settled
-        self.left = max(queued, wanted)
+        if self.independent:
+            self._queue = deque(_missing(trials, cells(space) if self._grid else _draws(config, self._distributions)))
+        else:
+            self._queue = deque(_retries(trials, self._distributions))
+            # A sampler with the same seed would repeat its start-up points when the study goes on.
+            self.study.sampler = _sampler(config, config.engine.seed + len(trials))
+        self.left = len(self._queue) + sum(trial.state == TrialState.WAITING for trial in trials)
         """Trials still to be asked for."""
+        if not self.independent:
+            self.left = max(self.left, (config.engine.trials or 0) - self.settled)
 
     def ask(self) -> Asked | None:
         """The next trial, or None when all are under way or settled."""
         if self.left <= 0:
             return None
         self.left -= 1
+        if self._queue:
+            self._enqueue(self._queue.popleft())
         trial = self.study.ask(fixed_distributions=self._distributions)
         return Asked(trial, cell_of(self.optimizer, trial.params))
 
@@ -176,36 +179,51 @@ class SharedStudy:
             trial.set_user_attr("fail_reason", "lost")
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def _enqueue_retries(self) -> None:
-        """A cell whose trial failed without settling it is enqueued again, once for each such trial.
+    def _enqueue(self, queued: Queued) -> None:
+        """Like Optuna's `enqueue_trial`, but with the parameters set already: one write instead of four.
 
-        What is missing is worked out from the trials themselves: a kill between any two writes loses nothing.
+        One at a time, as they are asked for: asking looks through all that wait.
         """
-        trials = self.study.get_trials(deepcopy=False)
-        retried = {trial.user_attrs.get("retry_of") for trial in trials}
-        for trial in trials:
-            parameters = trial.params
-            # A trial killed before all of its parameters were drawn had no cell yet.
-            complete = parameters.keys() == self._distributions.keys()
-            if trial.state == TrialState.FAIL and not is_settled(trial) and trial.number not in retried and complete:
-                self._enqueue(parameters, {"retry_of": trial.number})
-
-    def _enqueue_cells(self, wanted: list[dict[str, float]]) -> None:
-        present = {_key(trial.params) for trial in self.study.get_trials(deepcopy=False)}
-        for cell in wanted:
-            if _key(cell) not in present:
-                self._enqueue(cell)
-
-    def _enqueue(self, parameters: dict[str, float], user_attrs: dict[str, Any] | None = None) -> None:
-        """Like Optuna's `enqueue_trial`, but with the parameters set already: one write instead of four."""
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.WAITING,
-                params=parameters,
+                params=queued.parameters,
                 distributions=self._distributions,
-                user_attrs=user_attrs,
+                user_attrs={} if queued.retry_of is None else {"retry_of": queued.retry_of},
             )
         )
+
+
+class Queued(NamedTuple):
+    """Parameters to be tried next, and the failed trial that had them before, if one had."""
+
+    parameters: dict[str, float]
+    retry_of: int | None
+
+
+# What is to be tried is worked out from the trials themselves: a kill between any two writes loses nothing.
+
+
+def _missing(trials: Sequence[FrozenTrial], wanted: Sequence[dict[str, float]]) -> Iterator[Queued]:
+    """Of the cells wanted, those that are neither settled nor enqueued."""
+    standing = Counter(_key(trial.params) for trial in trials if is_settled(trial) or trial.state == TrialState.WAITING)
+    failed = {_key(trial.params): trial.number for trial in trials if trial.state == TrialState.FAIL}
+    for cell in wanted:
+        key = _key(cell)
+        if standing[key]:
+            standing[key] -= 1
+        else:
+            yield Queued(cell, failed.get(key))
+
+
+def _retries(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> Iterator[Queued]:
+    """What a sampler drew and failed without being settled, once for each such trial."""
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    for trial in trials:
+        # A trial killed before all of its parameters were drawn had no cell yet.
+        drawn = trial.params.keys() == space.keys()
+        if trial.state == TrialState.FAIL and not is_settled(trial) and drawn and trial.number not in retried:
+            yield Queued(trial.params, trial.number)
 
 
 def study_name(config: StudyConfig, optimizer: str) -> str:
@@ -271,20 +289,33 @@ def _key(parameters: Mapping[str, float]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, f"{value:.12g}") for name, value in parameters.items()))
 
 
-def _sampler(config: StudyConfig, trials: int) -> optuna.samplers.BaseSampler:
+def _draws(config: StudyConfig, space: Mapping[str, BaseDistribution]) -> list[dict[str, float]]:
+    """All points of a sampler whose draws are independent: the same for a seed, however often a study goes on."""
+    optuna_level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    scratch = optuna.create_study(sampler=_sampler(config, config.engine.seed))
+    optuna.logging.set_verbosity(optuna_level)
+    drawn = []
+    for _ in range(config.engine.trials or 0):
+        trial = scratch.ask(fixed_distributions=dict(space))
+        scratch.tell(trial, 0.0)
+        drawn.append(trial.params)
+    return drawn
+
+
+def _sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
     row = SAMPLERS[config.engine.sampler]
-    assert row.path is not None, "a grid's cells are enqueued"
-    sampler, arguments = load_object(row.path), {"seed": config.engine.seed + trials}
+    assert row.path is not None, "a grid is no sampler"
+    arguments: dict[str, Any] = {"seed": seed}
     if config.engine.sampler == "tpe" and config.engine.workers * config.engine.together > 1:
         arguments["constant_liar"] = True
     if config.engine.sampler == "qmc":
-        # The sequence goes on by itself, from the number of trials in the storage.
-        arguments |= {"seed": config.engine.seed, "scramble": True}
+        arguments["scramble"] = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            made: optuna.samplers.BaseSampler = sampler(**arguments)
-            return made
+            sampler: optuna.samplers.BaseSampler = load_object(row.path)(**arguments)
+            return sampler
         except ImportError as error:
             raise UserError(
                 f"engine.sampler: {config.engine.sampler} needs a package that is not installed "
