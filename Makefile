@@ -30,6 +30,9 @@ schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the 
 bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/probe_percentiles.py
+	$(BIN)/python benchmarks/probe_memory.py
+	$(BIN)/python benchmarks/probe_cost.py
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

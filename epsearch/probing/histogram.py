@@ -231,8 +231,8 @@ def _decades(term: Denominator) -> tuple[NDArray[np.int64], NDArray[np.float64]]
     """Every k for which a positive finite v could make ẑ = 10**k, and that v."""
     edges = _layout_of(term.v).edges
     low, high = (_log10_z(term, float(edge)) for edge in (edges[1], edges[-1]))
-    # Of a step's bits below the first bin's end, which are subnormal, there may be ten decades more.
-    decades = np.arange(math.floor(low - 20 * term.power), math.ceil(high) + 1)
+    # Inside the first bin are subnormal numbers, down to 5 decades below its end in float32, and 14 in float64.
+    decades = np.arange(math.floor(low - 14 * term.power), math.ceil(high) + 1)
     with np.errstate(over="ignore", under="ignore"):
         limits = 10.0 ** (decades / term.power) / term.scale
     possible = (limits > 0) & (limits <= edges[-1])
