@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 
+MADE_MEANWHILE = ("already exists", "UNIQUE constraint failed", "duplicate key")
+"""What databases say when a dashboard or a driver that starts beside makes a table, or a row of the schema's version,
+between Optuna's look and its own attempt: try again."""
+
 
 def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
     """Open an Optuna storage; `where` is what a message calls it.
@@ -33,8 +37,7 @@ def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
             try:
                 return get_storage(RDBStorage(url, engine_kwargs={"connect_args": arguments}))
             except Exception as error:
-                # A dashboard or a driver that starts beside made a table between Optuna's look and its own attempt.
-                if "already exists" not in str(error.__cause__ or error):
+                if not any(sign in str(error.__cause__ or error) for sign in MADE_MEANWHILE):
                     raise
         return get_storage(RDBStorage(url, engine_kwargs={"connect_args": arguments}))
 
