@@ -67,6 +67,7 @@ class SharedStudy:
         history_file: Callable[[int], Path] | None = None,
     ) -> None:
         self.optimizer = optimizer
+        self._storage = storage
         self._history_file = history_file
         self._config, self._sign = config, 1 if config.goal == "maximize" else -1
         # The baselines are few and a line to compare with: a grid whatever the sampler.
@@ -106,8 +107,9 @@ class SharedStudy:
             return None
         self.left -= 1
         if self._queue:
-            self._enqueue(self._queue.popleft())
-        trial = self.study.ask(fixed_distributions=self._distributions)
+            trial = self._begin(self._queue.popleft())
+        else:
+            trial = self.study.ask(fixed_distributions=self._distributions)
         return Asked(trial, cell_of(self.optimizer, trial.params))
 
     def report(self, asked: Asked, seed_index: int, value: float) -> bool:
@@ -179,19 +181,20 @@ class SharedStudy:
             trial.set_user_attr("fail_reason", "lost")
             self.study.tell(trial, state=TrialState.FAIL)
 
-    def _enqueue(self, queued: Queued) -> None:
-        """Like Optuna's `enqueue_trial`, but with the parameters set already: one write instead of four.
+    def _begin(self, queued: Queued) -> optuna.Trial:
+        """A RUNNING trial with its parameters set, in one write.
 
-        One at a time, as they are asked for: asking looks through all that wait.
+        Optuna's `enqueue_trial` and `ask` would take five, and look through all that wait; what they are for, that
+        several processes share a queue, is not needed where one process asks.
         """
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.WAITING,
-                params=queued.parameters,
-                distributions=self._distributions,
-                user_attrs={} if queued.retry_of is None else {"retry_of": queued.retry_of},
-            )
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=queued.parameters,
+            distributions=self._distributions,
+            user_attrs={} if queued.retry_of is None else {"retry_of": queued.retry_of},
         )
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        return optuna.Trial(self.study, self._storage.create_new_trial(study_id, template))
 
 
 class Queued(NamedTuple):
