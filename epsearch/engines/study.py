@@ -85,6 +85,7 @@ class SharedStudy:
             pruner=_pruner(config),
             load_if_exists=True,
         )
+        self._study_id = storage.get_study_id_from_name(self.study.study_name)
         self._check_identity()
         self._settle_lost()
         trials = self.study.get_trials(deepcopy=False)
@@ -193,8 +194,7 @@ class SharedStudy:
             distributions=self._distributions,
             user_attrs={} if queued.retry_of is None else {"retry_of": queued.retry_of},
         )
-        study_id = self._storage.get_study_id_from_name(self.study.study_name)
-        return optuna.Trial(self.study, self._storage.create_new_trial(study_id, template))
+        return optuna.Trial(self.study, self._storage.create_new_trial(self._study_id, template))
 
 
 class Queued(NamedTuple):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from epsearch.optimizers.base import PerTensorOptimizer, corrected
+from epsearch.optimizers.base import AdamLike, corrected
 
 
-class AdaMomentum(PerTensorOptimizer):
+class AdaMomentum(AdamLike):
     """EAdam whose v averages the square of the momentum instead of the gradient's (Table 5).
 
         mₜ = β₁ mₜ₋₁ + (1 - β₁) gₜ
@@ -23,32 +22,6 @@ class AdaMomentum(PerTensorOptimizer):
 
     Wang et al. 2021, https://arxiv.org/abs/2106.11514
     """
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
-    def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """m₀ = v₀ = 0."""
-        state["exp_avg"] = torch.zeros_like(p)
-        state["exp_avg_sq"] = torch.zeros_like(p)
 
     def update(self, p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """The equations above."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -80,6 +80,36 @@ class PerTensorOptimizer(torch.optim.Optimizer):
     @abstractmethod
     def update(self, p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Take step number `state["step"]` (1 is the first) of p, in place, along the gradient g."""
+
+
+class AdamLike(PerTensorOptimizer):
+    """With the arguments of Adam, and its two averages as state: `exp_avg` and `exp_avg_sq`."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """m₀ = v₀ = 0."""
+        state["exp_avg"] = torch.zeros_like(p)
+        state["exp_avg_sq"] = torch.zeros_like(p)
 
 
 def corrected(average: torch.Tensor, beta: float, step: int) -> torch.Tensor:

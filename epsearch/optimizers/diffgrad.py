@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 
-from epsearch.optimizers.base import PerTensorOptimizer, corrected
+from epsearch.optimizers.base import AdamLike, corrected
 
 
-class DiffGrad(PerTensorOptimizer):
+class DiffGrad(AdamLike):
     """Adam that brakes where the gradient hardly changes (Table 5).
 
         ξₜ = 1 / (1 + exp(-|gₜ₋₁ - gₜ|)),   ½ <= ξₜ <= 1
@@ -24,31 +23,9 @@ class DiffGrad(PerTensorOptimizer):
     Dubey et al. 2019, https://arxiv.org/abs/1909.11015
     """
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        decoupled_weight_decay: bool = False,
-        maximize: bool = False,
-    ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize,
-        }
-        super().__init__(params, defaults)
-
     def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """m₀ = v₀ = g₀ = 0."""
-        state["exp_avg"] = torch.zeros_like(p)
-        state["exp_avg_sq"] = torch.zeros_like(p)
+        super().start(p, state, group)
         state["previous_grad"] = torch.zeros_like(p)
 
     def update(self, p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
