@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,9 +11,11 @@ from epsearch.loading import load_object, raised
 from epsearch.workloads.table import WORKLOADS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
-    from epsearch.config import StudyConfig
+    from epsearch.config import StudyConfig, WorkloadSection
 
 
 class Workload(Protocol):
@@ -45,8 +48,7 @@ def create_workload(
     """
     section = config.workload
     if user_object is None:
-        make = load_object(WORKLOADS[section.name or ""])
-        workload: Workload = make(section.dataset, section.model, section.augment, config.training.batch_size, device)
+        workload: Workload = load_object(WORKLOADS[section.name or ""].make)(config, device)
         return workload
     where = config.where("workload.object")
     try:
@@ -60,3 +62,26 @@ def create_workload(
             "model(), train_batches(epoch), loss(model, batch) and evaluate(model)."
         )
     return candidate
+
+
+def load_dataset(section: WorkloadSection, folder: Path) -> Any:
+    """The parts of the dataset that a study names; its `path`, if it takes one, is below `folder` unless absolute.
+
+    Raises:
+        UserError: it is not there and cannot be downloaded, or is not what it should be.
+    """
+    row = WORKLOADS[section.name or ""].datasets[section.dataset or ""]
+    given = {key: value for key in (*row.keys, *row.needs) if (value := getattr(section, key)) is not None}
+    if "path" in given:
+        given["path"] = (folder / given["path"]).expanduser()
+    return load_object(row.load)(**given)
+
+
+def model_maker(section: WorkloadSection) -> Callable[..., torch.nn.Module]:
+    """The function that makes the model a study names; what it takes is the kind's to say."""
+    kind, name = WORKLOADS[section.name or ""], section.model or ""
+    for prefix, model in kind.families.items():
+        if name.startswith(prefix):
+            return functools.partial(load_object(model.make), name.removeprefix(prefix))
+    make: Callable[..., torch.nn.Module] = load_object(kind.models[name].make)
+    return make

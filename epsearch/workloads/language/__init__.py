@@ -1,0 +1,1 @@
+"""Language modelling: texts, and networks that predict the next token."""

@@ -1,0 +1,1 @@
+"""Tables: scikit-learn's datasets and small networks."""

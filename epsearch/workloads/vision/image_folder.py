@@ -1,0 +1,62 @@
+"""Folders with a folder of images for each class, as torchvision's ImageFolder reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from epsearch.errors import UserError
+
+Sample = tuple[str, int]
+"""A file, and the index of its class in the sorted names of classes."""
+
+
+def class_indices(folder: Path) -> dict[str, int]:
+    """The index of each class: the folders in `folder`, sorted.
+
+    Raises:
+        UserError: there are none.
+    """
+    try:
+        indices: dict[str, int] = find_classes(folder)[1]
+    except OSError as error:
+        raise UserError(f"{folder} is no folder that holds a folder of images for each class ({error}).") from error
+    return indices
+
+
+def samples(folder: Path, indices: dict[str, int]) -> list[Sample]:
+    """The images in `folder/<class>/**` of these classes, sorted.
+
+    Raises:
+        UserError: a class has none.
+    """
+    try:
+        found: list[Sample] = make_dataset(str(folder), indices, IMG_EXTENSIONS)
+    except OSError as error:
+        raise UserError(f"{folder}: {error}") from error
+    return found
+
+
+def train_and_test(folder: Path) -> tuple[list[Sample], list[Sample]]:
+    """The samples in `folder/train`, and those in `folder/test`, or in `folder/val` where there is no test.
+
+    Raises:
+        UserError: a folder is not there or has no images; the classes of the two differ.
+    """
+    train = folder / "train"
+    test = next((folder / name for name in ("test", "val") if (folder / name).is_dir()), None)
+    if not train.is_dir() or test is None:
+        raise UserError(
+            f"{folder} needs two folders, train and test (or val), each with a folder of images for each class: "
+            f"{train / 'cat' / 'any-name.jpg'}."
+        )
+    indices, test_indices = class_indices(train), class_indices(test)
+    only_train, only_test = indices.keys() - test_indices.keys(), test_indices.keys() - indices.keys()
+    for here, there, lacking in ((test, train, only_train), (train, test, only_test)):
+        if lacking:
+            raise UserError(
+                f"{here} lacks {len(lacking)} of the classes that {there} has, {min(lacking)} for one; "
+                "both need the same folders."
+            )
+    return samples(train, indices), samples(test, indices)
