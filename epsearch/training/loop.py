@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from epsearch.config import StudyConfig
+from epsearch.training.precision import autocast, loss_scaler
 from epsearch.training.run import Run
+from epsearch.training.schedule import lr_factor
 from epsearch.training.seeding import RandomStream, seed_all
 from epsearch.workloads import Workload
 
@@ -25,62 +27,104 @@ def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
     """
     members = [_Member(workload, config, run) for run in runs]
     for epoch in range(runs[0].planned_epochs()):
-        live = [member for member in members if not member.run.ended]
-        if not live:
+        if all(member.run.ended for member in members):
             return
+        # A member that goes on from a checkpoint joins in where it was.
+        live = [member for member in members if not member.run.ended and member.run.first_epoch <= epoch]
+        if not live:
+            continue
         # The batches depend on the seed and the epoch alone, whatever was drawn before.
         seed_all(runs[0].seed, epoch)
         for batch in (to_device(batch, runs[0].device) for batch in workload.train_batches(epoch)):
             for member in live:
                 if not member.run.ended:
-                    member.step(batch)
+                    member.step(batch, epoch)
         for member in live:
-            member.finish_epoch()
+            member.finish_epoch(epoch)
 
 
 class _Member:
     """One run's model, optimizer, schedule and random numbers."""
 
     def __init__(self, workload: Workload, config: StudyConfig, run: Run) -> None:
-        self.run, self._workload = run, workload
+        self.run, self._workload, self._settings = run, workload, config.training
         seed_all(run.seed)
         self._model = workload.model().to(run.device)
+        if config.training.channels_last:
+            self._model = self._model.to(memory_format=torch.channels_last)
+        if config.training.compile:
+            self._model.compile()
         self._optimizer = run.optimizer(self._model)
-        decay = config.training.lr_decay
-        self._schedule = torch.optim.lr_scheduler.MultiStepLR(
-            self._optimizer, milestones=decay.at if decay else [], gamma=decay.factor if decay else 1.0
-        )
+        self._scaler = loss_scaler(config.training.precision, run.device)
         self._random = RandomStream(run.device, run.seed, -1)
         self._interval = STEPS_BETWEEN_CHECKS if run.device.type == "cuda" else 1
-        self._steps = 0
+        self._batches = self._pending = self._steps = 0
         self._loss = torch.zeros((), device=run.device)
+        if (state := run.restore()) is not None:
+            self._load(state)
         self._model.train()
 
-    def step(self, batch: Any) -> None:
-        """One optimizer step on one batch."""
+    def step(self, batch: Any, epoch: int) -> None:
+        """One batch; of every `accumulate` one optimizer step on the mean of their gradients."""
         with self._random.drawn():
-            self._optimizer.zero_grad()
-            loss = self._workload.loss(self._model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
+            with autocast(self._settings.precision, self.run.device):
+                loss = self._workload.loss(self._model, batch)
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._loss += loss.detach()
-        self._steps += 1
-        if self._steps % self._interval == 0:
+        self._batches += 1
+        if self._batches % self._interval == 0:
             self._check_loss()
+        self._pending += 1
+        if self._pending == self._settings.accumulate:
+            self._update(epoch)
 
-    def finish_epoch(self) -> None:
+    def _update(self, epoch: int) -> None:
+        """One step of the optimizer on the gradients at hand."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.run.lr * lr_factor(self._settings, epoch, self._steps)
+        if self._pending > 1 or self._settings.clip_norm is not None:
+            self._scaler.unscale_(self._optimizer)
+        parameters = list(self._model.parameters())
+        if self._pending > 1:
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= self._pending
+        if self._settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, self._settings.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad()
+        self._steps += 1
+        self._pending = 0
+
+    def finish_epoch(self, epoch: int) -> None:
         """Evaluate and report, unless this is the probe, which is read from the optimizer instead."""
+        if self._pending and not self.run.ended:
+            self._update(epoch)
         self._check_loss()
-        if self.run.ended:
-            return
-        self._schedule.step()
-        if self.run.probing:
+        if self.run.ended or self.run.probing:
             return
         self._model.eval()
-        with self._random.drawn(), torch.no_grad():
+        with self._random.drawn(), torch.no_grad(), autocast(self._settings.precision, self.run.device):
             metrics = self._workload.evaluate(self._model)
         self._model.train()
-        self.run.report(**{name: float(value) for name, value in metrics.items()})
+        self.run.report(**{name: float(value) for name, value in metrics.items()}, checkpoint=self._state())
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "random": self._random.state,
+            "steps": self._steps,
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._random.state = state["random"]
+        self._steps = state["steps"]
 
     def _check_loss(self) -> None:
         """A sum that is not finite has had a term that was not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from epsearch.optimizers import create_optimizer, denominator_reader
 from epsearch.probing.recorder import Recorder
 from epsearch.probing.run import measure
 from epsearch.records import Cell, ProbeHistory, ProbeResult
+from epsearch.training.checkpoint import TrialCheckpoint
+from epsearch.training.seeding import random_states, set_random_states
 
 
 class Run:
@@ -21,7 +23,8 @@ class Run:
 
     A user's own loop builds its optimizer with `optimizer(model)`, or reads `lr`, `eps`, `beta1` and `beta2`,
     builds it itself and calls `watch(optimizer)`; goes through `epochs()`; and calls `report(metric=value)` at the
-    end of each. The same function then serves as probe and as trial.
+    end of each. The same function then serves as probe and as trial. A loop that is to go on where a lost machine
+    left it hands `report` a `checkpoint` and starts from `restore()`.
     """
 
     def __init__(
@@ -34,11 +37,17 @@ class Run:
         probing: bool = False,
         recording: bool = False,
         on_report: Callable[[float], bool] = lambda _: True,
+        checkpoint: TrialCheckpoint | None = None,
     ) -> None:
         self._config, self._cell, self._on_report = config, cell, on_report
         # A baseline has no ẑ.
         self._recording = recording and cell.eps is not None
         self._recorder: Recorder | None = None
+        self._checkpoint = checkpoint
+        self._kept_history: ProbeHistory | None = None
+        self._kept_random: dict[str, Any] | None = None
+        self.first_epoch = 0
+        """The epoch to begin with: 0, or the one after the checkpoint that was restored."""
         self.seed = seed
         self.device = device
         self.probing = probing
@@ -48,6 +57,12 @@ class Run:
         """Whether a loss or metric became NaN or infinite."""
         self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
         self._steps = self._reports = 0
+        self._epoch: int | None = None
+
+    @property
+    def metric(self) -> str:
+        """The name of the study's metric, which `report` must be given."""
+        return self._config.metric.name
 
     @property
     def lr(self) -> float:
@@ -115,27 +130,32 @@ class Run:
     def epochs(self, default: int = 20) -> Iterator[int]:
         """0, 1, … up to the study's `training.epochs` (`default` where it gives none); the probe's while probing.
 
-        Ends early when the trial is pruned or a reported value is not finite.
+        Ends early when the trial is pruned or a reported value is not finite; after `restore()` begins with the epoch
+        after the checkpoint, where random numbers (Python's, NumPy's, torch's) go on too.
         """
-        for epoch in range(self.planned_epochs(default)):
+        if self._kept_random is not None:
+            set_random_states(self._kept_random)
+        for epoch in range(self.first_epoch, self.planned_epochs(default)):
             if self.ended:
                 return
+            self._epoch = epoch
             yield epoch
 
     def planned_epochs(self, default: int = 20) -> int:
         """How many epochs this run trains unless it ends early."""
         return self._config.probe.epochs if self.probing else (self._config.training.epochs or default)
 
-    def report(self, **metrics: float) -> None:
+    def report(self, *, checkpoint: Mapping[str, Any] | None = None, **metrics: float) -> None:
         """Tell the metrics of an epoch; the study's metric must be among them.
 
-        A value that is NaN or infinite ends the run; what is reported after its end does not count.
+        A value that is NaN or infinite ends the run; what is reported after its end does not count. `checkpoint` is
+        what the loop needs to go on after this epoch, such as the state_dicts of model and optimizer: anything that
+        `torch.save` takes. It is kept every `training.checkpoint_every` seconds.
 
         Raises:
             UserError: the study's metric is not among them; histograms are to be recorded of no optimizer.
         """
-        name = self._config.metric.name
-        if name not in metrics:
+        if (name := self.metric) not in metrics:
             given = ", ".join(metrics) or "nothing"
             raise UserError(f'run.report() was given {given}, but the study\'s metric.name is "{name}".')
         if self.ended:
@@ -150,11 +170,39 @@ class Run:
         value = float(metrics[name])
         if math.isfinite(value) and not self.probing and not self._on_report(value):
             self.ended = True
+        if checkpoint is not None and self._checkpoint is not None and not self.ended:
+            self._checkpoint.save(
+                {
+                    "state": dict(checkpoint),
+                    # A loop that does not go through epochs() reports once for each.
+                    "first_epoch": self._reports if self._epoch is None else self._epoch + 1,
+                    "reports": self._reports,
+                    "history": self.history,
+                    "random": random_states(),
+                }
+            )
+
+    def restore(self) -> dict[str, Any] | None:
+        """What this trial last handed to `report` as `checkpoint`, before its process was killed; None at its start.
+
+        What it had reported by then is reported again, and `epochs()` goes on after it. Tensors are on `device`.
+        """
+        kept = self._checkpoint.take() if self._checkpoint is not None else None
+        if kept is None:
+            return None
+        self.first_epoch, self._reports = kept["first_epoch"], kept["reports"]
+        self._kept_random = kept["random"]
+        self._kept_history = kept["history"]
+        if self._watched is not None:
+            self.watch(*self._watched)
+        self.ended = not all(self._on_report(value) for value in kept["values"][-1])
+        state: dict[str, Any] = kept["state"]
+        return state
 
     @property
     def history(self) -> ProbeHistory | None:
         """ẑ after every epoch reported, where it is recorded."""
-        return self._recorder.history if self._recorder and self._recorder.recorded else None
+        return self._recorder.history if self._recorder and self._recorder.recorded else self._kept_history
 
     def diverge(self) -> None:
         """End this run because its loss is no longer finite."""

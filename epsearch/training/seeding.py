@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,25 @@ def seed_all(*key: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Any]:
+    """Where Python's, NumPy's and torch's random numbers (all devices) are."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def set_random_states(states: Mapping[str, Any]) -> None:
+    """Go on from where `random_states` was."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"].cpu())
+    for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state.cpu(), device)
 
 
 class RandomStream:
@@ -38,6 +58,15 @@ class RandomStream:
                 torch.cuda.set_rng_state(state, device)
             yield
             self._save()
+
+    @property
+    def state(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Where the stream is; can be set."""
+        return self._cpu, self._cuda
+
+    @state.setter
+    def state(self, state: tuple[torch.Tensor, list[torch.Tensor]]) -> None:
+        self._cpu, self._cuda = state[0].cpu(), [cuda.cpu() for cuda in state[1]]
 
     def _save(self) -> None:
         self._cpu = torch.get_rng_state()

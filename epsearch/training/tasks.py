@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +16,11 @@ from epsearch.config import Bounds, StudyConfig
 from epsearch.errors import StudyError, UserError
 from epsearch.loading import load_object, raised
 from epsearch.optimizers import default_eps
-from epsearch.records import Cell, Ending, ProbeHistory, ProbeResult
+from epsearch.records import Cell, Ending, ProbeResult
 from epsearch.space import auto_beta2
+from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.loop import train
+from epsearch.training.precision import set_precision
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all
 from epsearch.wording import shown, suggestion
@@ -38,7 +43,7 @@ class StudyTasks:
     def __init__(self, config: StudyConfig) -> None:
         self._config = config
         self._device = _device(config)
-        torch.set_default_dtype(getattr(torch, config.training.precision))
+        set_precision(config.training.precision)
         sys.path.insert(0, str(config.folder))
         if config.workload.train is not None:
             where = config.where("workload.train")
@@ -55,10 +60,11 @@ class StudyTasks:
             make = load_user_object(path, where) if path else None
             workload = create_workload(config, self._device, make)
             self._train = lambda runs: train(workload, config, runs)
-            self._batches = lambda: sum(1 for _ in workload.train_batches(0))
+            accumulate = config.training.accumulate
+            self._batches = lambda: math.ceil(sum(1 for _ in workload.train_batches(0)) / accumulate)
 
     def batches_per_epoch(self) -> int:
-        """Batches of a training epoch, counted; for the β₂ rule where no probe counts them."""
+        """Steps of the optimizer in a training epoch, counted; for the β₂ rule where no probe counts them."""
         assert self._batches is not None, "the study file's check asks for a number here"
         return self._batches()
 
@@ -88,65 +94,97 @@ class StudyTasks:
             return beta2.high
         return max(beta2) if isinstance(beta2, list) else float(beta2)
 
-    def trials(self, cells: Sequence[Cell], report: Report) -> list[Ending]:
-        """Train every cell with every seed; `report` is told each epoch's metric."""
-        endings: list[Ending | None] = [None] * len(cells)
-        histories: list[ProbeHistory | None] = [None] * len(cells)
+    def trials(
+        self, cells: Sequence[Cell], report: Report, checkpoints: Sequence[Path | None] | None = None
+    ) -> list[Ending]:
+        """Train every cell with every seed; `report` is told each epoch's metric.
+
+        A cell goes on from what its file of `checkpoints` holds, and keeps its own there.
+        """
+        members = [
+            _Trial(self._config, cell, self._device, partial(report, index), path)
+            for index, (cell, path) in enumerate(zip(cells, checkpoints or [None] * len(cells), strict=True))
+        ]
         for seed_index, seed in enumerate(self._config.training.seeds):
-            members = {
-                index: _trial_run(self._config, cells[index], seed, self._device, index, seed_index, report)
-                for index, ending in enumerate(endings)
-                if ending is None
-            }
-            if not members:
-                break
+            runs = {member: run for member in members if (run := member.begin(seed_index, seed)) is not None}
+            if not runs:
+                continue
             try:
-                self._train([run for run, _ in members.values()])
+                self._train(list(runs.values()))
             except UserError:
                 # A mistake such as a metric that is not reported, which every trial would meet.
                 raise
             except Exception as error:
                 # To the worker's log; the study's own messages need one line.
                 traceback.print_exc()
-                for index in members:
-                    endings[index] = Ending(kind="raised", error=f"{type(error).__name__}: {error}")
+                for member in runs:
+                    member.ending = Ending(kind="raised", error=f"{type(error).__name__}: {error}")
                 break
-            for index, (run, finite) in members.items():
-                histories[index] = histories[index] or run.history
-                # Diverged before its first finite value: nothing this seed adds could make up for it.
-                if not finite:
-                    endings[index] = (
-                        Ending(kind="diverged")
-                        if run.diverged
-                        else Ending(kind="raised", error="the train function never called run.report()")
-                    )
-                elif run.ended and not run.diverged:
-                    endings[index] = Ending(kind="pruned")
-        finished = Ending(kind="finished")
-        return [
-            (ending or finished).model_copy(update={"history": history})
-            for ending, history in zip(endings, histories, strict=True)
-        ]
+            for member, run in runs.items():
+                member.conclude(run)
+        return [member.outcome for member in members]
 
 
-def _trial_run(
-    config: StudyConfig,
-    cell: Cell,
-    seed: int,
-    device: torch.device,
-    index: int,
-    seed_index: int,
-    report: Report,
-) -> tuple[Run, list[float]]:
-    """A run that passes its values on, and the list that collects them."""
-    values: list[float] = []
+class _Trial:
+    """A cell over its seeds."""
 
-    def on_report(value: float) -> bool:
-        values.append(value)
-        return report(index, seed_index, value)
+    def __init__(
+        self,
+        config: StudyConfig,
+        cell: Cell,
+        device: torch.device,
+        report: Callable[[int, float], bool],
+        path: Path | None,
+    ) -> None:
+        self._config, self._cell, self._device, self._report = config, cell, device, report
+        self._checkpoint = TrialCheckpoint(path, config.training.checkpoint_every, device)
+        self.ending: Ending | None = None
 
-    recording = config.training.record_histograms and seed_index == 0
-    return Run(config, cell, seed, device, recording=recording, on_report=on_report), values
+    def begin(self, seed_index: int, seed: int) -> Run | None:
+        """The run of this seed; None where the trial is over, or the seed was before its checkpoint."""
+        if self.ending is not None:
+            return None
+        values: list[float] = []
+        self._checkpoint.values.append(values)
+
+        def on_report(value: float) -> bool:
+            values.append(value)
+            return self._report(seed_index, value)
+
+        kept = self._checkpoint.kept_values
+        if seed_index < len(kept) - 1:
+            self._checkpoint.history = self._checkpoint.kept_history
+            if not all(on_report(value) for value in kept[seed_index]):
+                self.ending = Ending(kind="pruned")
+            return None
+        recording = self._config.training.record_histograms and seed_index == 0
+        return Run(
+            self._config,
+            self._cell,
+            seed,
+            self._device,
+            recording=recording,
+            on_report=on_report,
+            checkpoint=self._checkpoint,
+        )
+
+    def conclude(self, run: Run) -> None:
+        """Take in how a seed's run ended."""
+        self._checkpoint.history = self._checkpoint.history or run.history
+        if not self._checkpoint.values[-1]:
+            # Diverged before its first finite value: nothing another seed adds could make up for it.
+            self.ending = (
+                Ending(kind="diverged")
+                if run.diverged
+                else Ending(kind="raised", error="the train function never called run.report()")
+            )
+        elif run.ended and not run.diverged:
+            self.ending = Ending(kind="pruned")
+
+    @property
+    def outcome(self) -> Ending:
+        """How the trial ended, once every seed had its turn."""
+        return (self.ending or Ending(kind="finished")).model_copy(update={"history": self._checkpoint.history})
 
 
 def _each(train_function: Callable[[Run], Any], runs: Sequence[Run]) -> None:

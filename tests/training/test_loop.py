@@ -13,6 +13,7 @@ from epsearch.config import StudyConfig
 from epsearch.records import Cell
 from epsearch.training.loop import to_device, train
 from epsearch.training.run import Run
+from epsearch.training.seeding import seed_all
 
 CPU = torch.device("cpu")
 
@@ -115,8 +116,125 @@ def test_step_decay_follows_the_schedule() -> None:
 
     run.optimizer = spy  # type: ignore[method-assign]
     train(Regression(), study, [run])
-    # Reported after the schedule's step: the rate of the epoch to come.
-    assert rates == pytest.approx([1e-2, 1e-3, 1e-4, 1e-4])
+    # The rate of the epoch that is reported.
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4])
+
+
+class Plain(Regression):
+    """No dropout, no BatchNorm, and every epoch the same batches: what depends on the batch's size alone."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.models: list[nn.Module] = []
+
+    def model(self) -> nn.Module:
+        self.models.append(nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, 1)))
+        return self.models[-1]
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for x in self.x.split(self.batch_size):
+            yield x, 2 * x
+
+
+def reported(workload: Regression, study: StudyConfig, cell: Cell = CELLS[1]) -> list[float]:
+    told: list[float] = []
+    train(workload, study, [Run(study, cell, 0, CPU, on_report=lambda value: told.append(value) is None)])
+    return told
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 4), (32, 5)])
+def test_accumulated_batches_are_one_large_one(batch_size: int, accumulate: int) -> None:
+    """Also where an epoch ends in the middle of a group: its mean is over the batches that there are."""
+    large = reported(Plain(min(64, batch_size * accumulate)), config())
+    assert reported(Plain(batch_size), config(training={"accumulate": accumulate})) == pytest.approx(large, rel=1e-5)
+    assert reported(Plain(batch_size), config()) != pytest.approx(large, rel=1e-5)
+
+
+def test_gradients_are_clipped_to_their_norm() -> None:
+    """Under SGD of lr 1 without momentum's history, the first step is as long as the clipped gradient."""
+    workload = Plain(64)
+    study = config(training={"epochs": 1, "clip_norm": 1e-3}, optimizer={"beta1": 0.0})
+    reported(workload, study, Cell(optimizer="sgd_momentum", lr=1.0))
+    trained = nn.utils.parameters_to_vector(workload.models[0].parameters())
+    seed_all(0)
+    step = trained - nn.utils.parameters_to_vector(Plain(64).model().parameters())
+    assert step.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+class Images:
+    """A convolution on random images of two classes that differ in their mean."""
+
+    def __init__(self) -> None:
+        self.formats: list[bool] = []
+        self.dtypes: set[torch.dtype] = set()
+        self.labels = torch.arange(32) % 2
+        self.images = (
+            torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0)) + self.labels[:, None, None, None]
+        )
+
+    def model(self) -> nn.Module:
+        # Without a bias, whose gradient BatchNorm makes zero but for rounding.
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2)
+        )
+
+    def train_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        yield from zip(self.images.split(8), self.labels.split(8), strict=True)
+
+    def loss(self, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        self.formats.append(model[0].weight.is_contiguous(memory_format=torch.channels_last))  # type: ignore[index, operator]
+        logits = model(batch[0])
+        self.dtypes.add(logits.dtype)
+        assert model[0].weight.dtype == torch.float32  # type: ignore[index]
+        return nn.functional.cross_entropy(logits, batch[1])
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        logits = model(self.images)
+        self.dtypes.add(logits.dtype)
+        return {"loss": nn.functional.cross_entropy(logits.float(), self.labels).item()}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_is_the_forward_and_backward_pass_alone(precision: str) -> None:
+    workload = Images()
+    mixed = reported(workload, config(training={"precision": precision}))  # type: ignore[arg-type]
+    assert workload.dtypes == {getattr(torch, precision)}
+    full = reported(Images(), config())  # type: ignore[arg-type]
+    assert mixed != full
+    assert mixed == pytest.approx(full, abs=0.02)
+
+
+def test_a_float16_probe_reads_gradients_unscaled() -> None:
+    """ε is compared with ẑ of the gradient, not of the loss scale's multiple of it."""
+
+    def range_of(precision: str) -> tuple[float, float]:
+        study = config(training={"precision": precision})
+        run = Run(study, CELLS[0], 0, CPU, probing=True)
+        train(Images(), study, [run])  # type: ignore[arg-type]
+        return run.measure().range.lower, run.measure().range.upper
+
+    assert range_of("float16") == range_of("float32")
+
+
+def test_channels_last_changes_where_numbers_lie_and_nothing_else() -> None:
+    laid_out, plain = Images(), Images()
+    last = reported(laid_out, config(training={"channels_last": True}))  # type: ignore[arg-type]
+    assert last == pytest.approx(reported(plain, config()), rel=1e-3)  # type: ignore[arg-type]
+    assert (set(laid_out.formats), set(plain.formats)) == ({True}, {False})
+    run = Run(config(training={"channels_last": True}), CELLS[0], 0, CPU, probing=True)
+    train(Images(), config(training={"channels_last": True}), [run])  # type: ignore[arg-type]
+    assert run.measure().layers[0].numel == 8 * 3 * 9
+
+
+def test_a_compiled_model_learns_what_it_would_otherwise() -> None:
+    compiled = config(training={"compile": True, "epochs": 2})
+    # Dropout would draw other random numbers.
+    assert reported(Plain(16), compiled) == pytest.approx(reported(Plain(16), config(training={"epochs": 2})), rel=1e-4)
+    assert losses(CELLS[:2], compiled) == [losses([cell], compiled)[0] for cell in CELLS[:2]]
+    run = Run(compiled, CELLS[0], 0, CPU, probing=True)
+    train(Regression(), compiled, [run])
+    assert [layer.name for layer in run.measure().layers][:2] == ["0.weight", "0.bias"]
 
 
 def test_weight_decay_reaches_the_optimizer() -> None:

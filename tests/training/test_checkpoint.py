@@ -1,0 +1,240 @@
+"""A training that is broken off and goes on from its checkpoint ends as if it had never been broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from epsearch.config import StudyConfig
+from epsearch.records import Cell, Ending
+from epsearch.training.checkpoint import TrialCheckpoint
+from epsearch.training.loop import train
+from epsearch.training.precision import set_precision
+from epsearch.training.run import Run
+from epsearch.training.tasks import StudyTasks
+from tests.training.test_loop import CPU, Regression, config
+
+EPOCHS = 5
+ADAM = Cell(optimizer="adam", lr=1e-2, eps=1e-8, beta2=0.999)
+
+
+class Killed(BaseException):
+    """Stands for a process that is no more: nothing after the raise is written."""
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    set_precision("float64")
+    yield
+    set_precision("float32")
+
+
+class Kept:
+    """A trial in its first seed: what it reports, and its checkpoint; killed as it reports the `stop_at`th time."""
+
+    def __init__(self, path: Path, stop_at: int | None = None, every: float | None = 0) -> None:
+        self.told: list[float] = []
+        self._stop_at = stop_at
+        self.checkpoint = TrialCheckpoint(path, every, CPU)
+        self.checkpoint.values.append(self.told)
+
+    def __call__(self, value: float) -> bool:
+        self.told.append(value)
+        if len(self.told) == self._stop_at:
+            raise Killed
+        return True
+
+    def run(self, study: StudyConfig, cell: Cell = ADAM, **keywords: Any) -> Run:
+        return Run(study, cell, 0, CPU, on_report=self, checkpoint=self.checkpoint, **keywords)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "schedule": {"lr_decay": {"factor": 0.5, "at": [1, 3]}, "warmup": 6},
+    "cosine": {"lr_decay": "cosine"},
+    "accumulated": {"accumulate": 3, "clip_norm": 0.1},
+}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [ADAM, Cell(optimizer="adabelief", lr=1e-2, eps=1e-8, beta2=0.99), Cell(optimizer="sgd_momentum", lr=1e-2)],
+    ids=lambda cell: cell.optimizer,
+)
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_our_loop_goes_on_exactly(settings: str, cell: Cell, tmp_path: Path) -> None:
+    """BatchNorm's running statistics, dropout's random numbers, the schedule and the optimizer's state included."""
+    study = config(training={"epochs": EPOCHS, "precision": "float64", **SETTINGS[settings]})
+    whole = Kept(tmp_path / "never")
+    train(Regression(), study, [whole.run(study, cell)])
+    for stop_at in (1, 3, EPOCHS):
+        file = tmp_path / f"{stop_at}.pt"
+        with pytest.raises(Killed):
+            train(Regression(), study, [Kept(file, stop_at).run(study, cell)])
+        assert file.exists() == (stop_at > 1), "the epoch that the kill fell into is lost, those before are kept"
+        rest = Kept(file)
+        train(Regression(), study, [rest.run(study, cell)])
+        assert rest.told == whole.told
+
+
+def test_float16_keeps_its_loss_scale(tmp_path: Path) -> None:
+    set_precision("float16")
+    study = config(training={"epochs": EPOCHS, "precision": "float16"})
+    whole = Kept(tmp_path / "never")
+    train(Regression(), study, [whole.run(study)])
+    with pytest.raises(Killed):
+        train(Regression(), study, [Kept(tmp_path / "c.pt", 3).run(study)])
+    rest = Kept(tmp_path / "c.pt")
+    train(Regression(), study, [rest.run(study)])
+    assert rest.told == whole.told
+
+
+def test_members_go_on_from_where_each_was(tmp_path: Path) -> None:
+    study = config(training={"epochs": EPOCHS, "precision": "float64"})
+    cells = [ADAM.model_copy(update={"lr": lr}) for lr in (1e-3, 1e-2, 1e-1)]
+    whole = [Kept(tmp_path / "never", every=None) for _ in cells]
+    train(Regression(), study, [kept.run(study, cell) for kept, cell in zip(whole, cells, strict=True)])
+    for index, stop_at in enumerate((2, 4)):
+        with pytest.raises(Killed):
+            train(Regression(), study, [Kept(tmp_path / f"{index}.pt", stop_at).run(study, cells[index])])
+    rest = [Kept(tmp_path / f"{index}.pt") for index in range(3)]
+    train(Regression(), study, [kept.run(study, cell) for kept, cell in zip(rest, cells, strict=True)])
+    assert [kept.told for kept in rest] == [kept.told for kept in whole]
+
+
+def test_the_histograms_go_on_too(tmp_path: Path) -> None:
+    study = config(training={"epochs": EPOCHS, "precision": "float64"})
+    whole = Kept(tmp_path / "never", every=None).run(study, recording=True)
+    train(Regression(), study, [whole])
+    with pytest.raises(Killed):
+        train(Regression(), study, [Kept(tmp_path / "c.pt", 4).run(study, recording=True)])
+    rest = Kept(tmp_path / "c.pt").run(study, recording=True)
+    train(Regression(), study, [rest])
+    assert rest.history is not None
+    assert rest.history == whole.history
+    assert len(rest.history.epochs) == EPOCHS
+
+
+def own_loop(run: Run) -> None:
+    """A user's loop: a DataLoader that shuffles and dropout, all from the process's own random numbers."""
+    torch.manual_seed(run.seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.4), nn.ReLU(), nn.Linear(8, 1))
+    data = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+    optimizer = run.optimizer(model)
+    if (state := run.restore()) is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    for _ in run.epochs(default=EPOCHS):
+        for batch in loader:
+            optimizer.zero_grad()
+            (model(batch).squeeze(1) - batch.sum(1)).square().mean().backward()
+            optimizer.step()
+        with torch.no_grad():
+            score = model.eval()(data).sum().item()
+        model.train()
+        run.report(score=score, checkpoint={"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+
+
+def own_study(**training: Any) -> StudyConfig:
+    return StudyConfig.model_validate(
+        {
+            "name": "test",
+            "workload": {"train": "tests.training.test_checkpoint:own_loop"},
+            "training": {"precision": "float64", "checkpoint_every": 0, **training},
+            "metric": {"name": "score", "goal": "maximize"},
+        }
+    )
+
+
+def test_a_users_loop_goes_on_exactly(tmp_path: Path) -> None:
+    study = own_study()
+    whole = Kept(tmp_path / "never", every=None)
+    own_loop(whole.run(study))
+    with pytest.raises(Killed):
+        own_loop(Kept(tmp_path / "c.pt", 4).run(study))
+    rest = Kept(tmp_path / "c.pt")
+    torch.rand(99)
+    own_loop(rest.run(study))
+    assert rest.told == whole.told
+
+
+def trial(tasks: StudyTasks, path: Path | None, stop_at: int | None = None) -> tuple[list[tuple[int, float]], Ending]:
+    """(seed's index, value) as reported, and the ending."""
+    told: list[tuple[int, float]] = []
+
+    def report(index: int, seed_index: int, value: float) -> bool:
+        told.append((seed_index, value))
+        if len(told) == stop_at:
+            raise Killed
+        return True
+
+    (ending,) = tasks.trials([ADAM], report, [path])
+    return told, ending
+
+
+@pytest.mark.parametrize("stop_at", [2, EPOCHS + 1, EPOCHS + 3, 2 * EPOCHS + 2])
+def test_a_trial_goes_on_with_the_seed_it_was_at(stop_at: int, tmp_path: Path) -> None:
+    tasks = StudyTasks(own_study(seeds=[3, 4, 5], record_histograms=True))
+    whole, ending = trial(tasks, None)
+    assert ending.history is not None
+    file = tmp_path / "c.pt"
+    with pytest.raises(Killed):
+        trial(tasks, file, stop_at)
+    kept = torch.load(file, weights_only=False)
+    assert sum(map(len, kept["values"])) in (stop_at - 1, stop_at - 2)
+    told, rest = trial(tasks, file)
+    assert told == whole
+    assert rest == ending
+
+
+def test_a_pruner_may_stop_what_goes_on(tmp_path: Path) -> None:
+    tasks = StudyTasks(own_study(seeds=[3, 4]))
+    with pytest.raises(Killed):
+        trial(tasks, tmp_path / "c.pt", EPOCHS + 3)
+    for stop_after in (2, EPOCHS + 1):
+        answers = iter([True] * (stop_after - 1) + [False])
+        (ending,) = tasks.trials([ADAM], lambda *_, answers=answers: next(answers), [tmp_path / "c.pt"])
+        assert ending.kind == "pruned"
+        assert list(answers) == []
+
+
+def test_a_loop_without_checkpoints_starts_again(tmp_path: Path) -> None:
+    study = own_study()
+    run = Kept(tmp_path / "c.pt").run(study)
+    assert run.restore() is None
+    run.report(score=1.0)
+    assert not (tmp_path / "c.pt").exists()
+    assert list(run.epochs(default=3)) == [0, 1, 2]
+
+
+def test_checkpoints_keep_their_distance(tmp_path: Path) -> None:
+    study = own_study()
+    own_loop(Kept(tmp_path / "c.pt", every=1e6).run(study))
+    assert not (tmp_path / "c.pt").exists()
+    own_loop(Kept(tmp_path / "c.pt", every=None).run(study))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Kept(tmp_path / "never", every=None)
+    own_loop(whole.run(own_study()))
+    kept = Kept(tmp_path / "c.pt")
+    (tmp_path / "c.pt").mkdir()
+    own_loop(kept.run(own_study()))
+    assert kept.told == whole.told
+    assert "no checkpoint could be written" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_the_probe_leaves_checkpoints_alone(tmp_path: Path) -> None:
+    tasks = StudyTasks(own_study())
+    assert tasks.probe().settings["steps"] == 5
+    assert list(tmp_path.iterdir()) == []
