@@ -1,4 +1,4 @@
-"""The stages in order: study file -> probe -> space -> engine -> report.
+"""The stages in order: study file -> data -> probe -> space -> engine -> report.
 
 Each leaves a record in the run directory, so that a killed study goes on where it was. Modules of a stage are
 imported when it runs: reading a study file needs no Optuna, and the driver never needs torch.
@@ -25,7 +25,7 @@ from epsearch.studyfile import load_study
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from epsearch.engines.pool import Pool
+    from epsearch.engines.engine import Engine
 
 SILENT = Listener()
 
@@ -44,20 +44,17 @@ def run(
         UserError: the input is wrong; the message says what and how to mend it.
         StudyError: the study could not be carried through; what was computed is kept.
     """
-    from epsearch.engines.pool import Pool
+    from epsearch.engines.engine import open_engine
     from epsearch.engines.storage import open_storage
 
     config = load_study(study, overrides)
     place = run_directory(config, directory)
-    with (
-        place.taken_for(config),
-        Pool(config, config.engine.workers, place.logs) as pool,
-        _storage_trouble(place),
-    ):
+    with place.taken_for(config), open_engine(config, place.logs) as engine, _storage_trouble(place):
         storage = open_storage(place.storage(config), config.where("engine.storage"))  # before an epoch is spent
-        found = probe_stage(config, place, pool, listener)
-        arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, pool))
-        ran = search_stage(config, storage, place, pool, arms, listener)
+        data_stage(config, listener)
+        found = probe_stage(config, place, engine, listener)
+        arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, engine))
+        ran = search_stage(config, storage, place, engine, arms, listener)
         return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
 
 
@@ -71,12 +68,13 @@ def probe(
 
     None where the study file gives ε itself. Raises as `run` does.
     """
-    from epsearch.engines.pool import Pool
+    from epsearch.engines.engine import open_engine
 
     config = load_study(study, overrides)
     place = run_directory(config, directory)
-    with place.taken_for(config), Pool(config, 1, place.logs) as pool, _storage_trouble(place):
-        return probe_stage(config, place, pool, listener)
+    with place.taken_for(config), open_engine(config, place.logs) as engine, _storage_trouble(place):
+        data_stage(config, listener)
+        return probe_stage(config, place, engine, listener)
 
 
 def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
@@ -117,7 +115,19 @@ def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirec
     return RunDirectory(Path(directory) if directory else Path("runs") / config.name)
 
 
-def probe_stage(config: StudyConfig, place: RunDirectory, pool: Pool, listener: Listener) -> ProbeResult | None:
+def data_stage(config: StudyConfig, listener: Listener) -> None:
+    """Download what is missing of the dataset, before workers wait for it.
+
+    Raises:
+        UserError: it is not there and cannot be had.
+    """
+    from epsearch.workloads.downloads import fetch_all
+
+    if config.workload.dataset is not None:
+        fetch_all(config.workload.dataset, listener.downloading)
+
+
+def probe_stage(config: StudyConfig, place: RunDirectory, engine: Engine, listener: Listener) -> ProbeResult | None:
     """The probe's record, made now or by an earlier run; None where the study gives ε itself."""
     if not config.search.needs_probe:
         return None
@@ -127,37 +137,36 @@ def probe_stage(config: StudyConfig, place: RunDirectory, pool: Pool, listener: 
     else:
         epochs = config.probe.epochs
         listener.stage(f"probe: {epochs} epoch{'s' * (epochs > 1)} of training to read the range of eps")
-        result = pool.first.call("probe")
+        result = engine.call("probe")
         result.save(place.probe)
     listener.probed(result, reused=reused)
     return result
 
 
-def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, pool: Pool) -> int | None:
+def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, engine: Engine) -> int | None:
     """For the β₂ rule: as the probe counted them, or counted now."""
     if not config.needs_batches:
         return None
     if found is not None:
         return int(found.settings["batches_per_epoch"] or 1)
-    return int(pool.first.call("batches"))
+    return int(engine.call("batches"))
 
 
 def search_stage(
     config: StudyConfig,
     storage: BaseStorage,
     place: RunDirectory,
-    pool: Pool,
+    engine: Engine,
     arms: Mapping[str, Space],
     listener: Listener,
 ) -> bool:
     """Run every trial that is not settled yet; False if there was none."""
-    from epsearch.engines.optuna_engine import search
     from epsearch.engines.study import SharedStudy
 
-    studies = [SharedStudy(storage, config, optimizer, space, place.history) for optimizer, space in arms.items()]
+    studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
     listener.trials_planned(settled + left, settled)
-    search(studies, pool, config.engine.together, listener)
+    engine.search(studies, listener)
     return left > 0
 
 

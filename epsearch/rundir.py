@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ HEADER = "# The study of this run directory, every default written out: epsearch
 class RunDirectory:
     """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`.
 
-    And `histograms/`, where the study records them.
+    And `histograms/`, where the study records them, and `checkpoints/` of trials under way.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,6 +41,10 @@ class RunDirectory:
     def history(self, number: int) -> Path:
         """Where the searched arm's trial of this number has its history of ẑ."""
         return self.path / "histograms" / f"trial-{number}.json"
+
+    def checkpoint(self, optimizer: str, number: int) -> Path:
+        """Where the trial of this arm and number keeps what it needs to go on; those that retry it do too."""
+        return self.path / "checkpoints" / f"{optimizer}-{number}.pt"
 
     @property
     def report(self) -> Path:
@@ -110,12 +115,26 @@ class RunDirectory:
         except OSError:
             return False
 
+    def _holds_results(self) -> bool:
+        """Whether a probe or a trial was begun here; those in another storage carry the identity of their study."""
+        database = self.path / "study.db"
+        if self.probe.exists() or not database.exists():
+            return self.probe.exists()
+        with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+            try:
+                return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM studies)").fetchone()[0])
+            except sqlite3.OperationalError:  # killed before the tables were made
+                return False
+
     def _refuse_changes(self, config: StudyConfig) -> None:
         """Two studies in one directory would mix their trials, and a study file of the user's would be lost."""
         if not self._is_run():
             raise UserError(
                 f"{self.study}: is a study file, which this run would overwrite; name another directory with --dir DIR."
             )
+        if not self._holds_results():
+            # A first run that ended at a mistake in the study file, which is mended now.
+            return
         old, new = identity(load_study(self.study)), identity(config)
         # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
         resampled = old["engine.sampler"] != new["engine.sampler"]

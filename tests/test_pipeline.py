@@ -13,7 +13,7 @@ from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
 from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult
-from epsearch.workloads.image_data import fashion_mnist
+from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
 
 STUDIES = Path(__file__).parents[1] / "studies"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import optuna
 import pytest
 from sqlalchemy import make_url
 
@@ -66,6 +67,7 @@ def test_a_changed_study_is_refused(
     before: list[str], after: list[str], differences: list[str], tmp_path: Path
 ) -> None:
     take(tmp_path, *before)
+    (tmp_path / "run" / "probe.json").touch()
     kept = (tmp_path / "run" / "study.yaml").read_text()
     with pytest.raises(UserError) as error:
         take(tmp_path, *after)
@@ -91,7 +93,19 @@ def test_a_changed_study_is_refused(
 )
 def test_what_may_change(before: list[str], after: list[str], tmp_path: Path) -> None:
     take(tmp_path, *before)
+    (tmp_path / "run" / "probe.json").touch()
     take(tmp_path, *after)
+
+
+def test_before_anything_was_computed_all_may_change(tmp_path: Path) -> None:
+    """A first run that ended at a mistake in the study file leaves a directory; with the first trial it is taken."""
+    take(tmp_path)
+    take(tmp_path, "training.epochs=3")
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/run/study.db")
+    take(tmp_path, "training.epochs=4")
+    optuna.create_study(storage=storage, study_name="s")
+    with pytest.raises(UserError, match=r"training\.epochs: was 4, is 5"):
+        take(tmp_path, "training.epochs=5")
 
 
 def test_one_driver_at_a_time(tmp_path: Path) -> None:

@@ -6,17 +6,17 @@ import contextlib
 import math
 from collections.abc import Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
+from epsearch.config import StudyConfig
+from epsearch.engines.arms import HOPELESS, Arms, Member
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.pool import Pool, Worker, WorkerDied
-from epsearch.engines.study import Asked, SharedStudy
+from epsearch.engines.study import SharedStudy
 from epsearch.errors import StudyError
 from epsearch.progress import Listener
 from epsearch.records import Ending
-
-HOPELESS = 3
-"""If the first trials of a run, at least so many, all raise or die, the rest would too: stop and say so."""
 
 
 def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: Listener) -> None:
@@ -37,24 +37,42 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
         raise
 
 
-Members = list[tuple[SharedStudy, Asked]]
-"""The trials that one worker trains together."""
+class OptunaEngine:
+    """Trials in worker processes of this machine."""
+
+    def __init__(self, config: StudyConfig, logs: Path) -> None:
+        self._together = config.engine.together
+        self._pool = Pool(config, config.engine.workers, logs)
+
+    def __enter__(self) -> OptunaEngine:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._pool.__exit__(*details)
+
+    def call(self, task: str) -> Any:
+        """Carry out a task in a worker."""
+        return self._pool.first.call(task)
+
+    def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
+        """Run every trial that the studies have left."""
+        search(studies, self._pool, self._together, listener)
 
 
 class _Engine:
     def __init__(self, studies: Sequence[SharedStudy], pool: Pool, together: int, listener: Listener) -> None:
-        self._studies, self._pool, self._together, self._listener = studies, pool, together, listener
-        # Every worker that is to be heard from: with its trials, or none while it is still loading torch.
-        self._trials: dict[Worker, Members] = {}
+        self._arms, self._pool, self._together = Arms(studies, listener), pool, together
+        # Every worker that is to be heard from: with the trials that it trains together, or none while it is still
+        # loading torch.
+        self._trials: dict[Worker, list[Member]] = {}
         self._deaths_at_start = 0
-        self._failures: list[str] = []
-        self._any_good = False
 
     def run(self, interrupts: Interrupts) -> None:
-        left = sum(study.left for study in self._studies)
+        left = self._arms.left
         for worker in self._pool.workers(math.ceil(left / self._together)) if left else []:
             self._begin(worker)
-        while any(self._trials.values()) or (self._trials and any(study.left for study in self._studies)):
+        while any(self._trials.values()) or (self._trials and self._arms.left):
             by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._trials}
             with interrupts.point():
                 answering = wait(list(by_connection))
@@ -75,12 +93,10 @@ class _Engine:
         """Send a worker its next trials; if there are none, it need not be heard from again."""
         # Noted as they are asked for: a failure on the way must not leave them RUNNING.
         members = self._trials[worker] = []
-        for study in self._studies:
-            while len(members) < self._together and (asked := study.ask()) is not None:
-                members.append((study, asked))
-                self._listener.trial_started(study.optimizer, asked.number, asked.cell)
+        while len(members) < self._together and (member := self._arms.ask()) is not None:
+            members.append(member)
         if members:
-            worker.send(("trials", [asked.cell for _, asked in members]))
+            worker.send(("trials", [asked.cell for _, asked in members], [asked.checkpoint for _, asked in members]))
         else:
             del self._trials[worker]
 
@@ -96,12 +112,10 @@ class _Engine:
             self._give(worker)
         elif kind == "report":
             index, seed_index, value = content
-            study, asked = members[index]
-            go_on = study.report(asked, seed_index, value)
-            if study.prunes:
+            go_on = self._arms.report(members[index], seed_index, value)
+            if members[index][0].prunes:
                 worker.send(go_on)
-            self._listener.trial_reported(study.optimizer, asked.number, asked.steps, value)
-        elif all(study.independent for study in self._studies):
+        elif self._arms.independent:
             # What is tried next does not depend on what came out: the worker shall not wait for the storage.
             self._give(worker)
             self._tell(members, content[0])
@@ -109,20 +123,9 @@ class _Engine:
             self._tell(members, content[0])
             self._give(worker)
 
-    def _tell(self, members: Members, endings: Sequence[Ending]) -> None:
-        for (study, asked), ending in zip(members, endings, strict=True):
-            value = study.tell(asked, ending)
-            self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
-            if ending.kind in ("raised", "died"):
-                self._failures.append(ending.error or ending.kind)
-            else:
-                self._any_good = True
-        if not self._any_good and len(self._failures) >= HOPELESS:
-            raise StudyError(
-                f"the first {len(self._failures)} trials all failed, the last with: {self._failures[-1]}\n"
-                "The run directory's logs/ have the details. Mend it and run the same command: these cells are "
-                "tried again."
-            )
+    def _tell(self, members: Sequence[Member], endings: Sequence[Ending]) -> None:
+        for member, ending in zip(members, endings, strict=True):
+            self._arms.tell(member, ending)
 
     def _bury(self, worker: Worker, death: str) -> None:
         """A worker's process is gone: its trials are, and a new one takes its place."""

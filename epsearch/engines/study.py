@@ -12,7 +12,7 @@ import math
 import statistics
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,26 +21,30 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from epsearch.config import StudyConfig, identity
-from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
 from epsearch.loading import load_object
 from epsearch.optimizers.table import BASELINES
 from epsearch.records import Cell, Ending, Trial
+from epsearch.rundir import RunDirectory
 from epsearch.space import Interval, Space, beta2_of, cells
 from epsearch.wording import mask_password
 
 IDENTITY = "epsearch:study"
+RETRY_OF = "retry_of"
 COMPLEMENT = "one_minus_beta2"
 """β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
 
 
 class Asked:
-    """A trial under way: its cell, and the best finite value of each seed so far."""
+    """A trial under way: its cell, its checkpoint's file, and the best finite value of each seed so far."""
 
-    def __init__(self, trial: optuna.Trial, cell: Cell) -> None:
-        self.trial, self.cell = trial, cell
+    def __init__(self, trial: optuna.Trial, cell: Cell, checkpoint: Path | None) -> None:
+        self.trial, self.cell, self.checkpoint = trial, cell, checkpoint
         self.best: dict[int, float] = {}
         self.steps = 0
+        self.known_steps = 0
+        """Of these, as many were reported by an earlier try, whose process died."""
 
     @property
     def number(self) -> int:
@@ -51,8 +55,8 @@ class Asked:
 class SharedStudy:
     """One arm: an optimizer's space in an Optuna study.
 
-    Opening it settles what a killed driver left, and works out what is missing. `history_file(number)` is where a
-    trial's history of ẑ goes, where there is one.
+    Opening it settles what a killed driver left, and works out what is missing. Histories of ẑ and checkpoints are
+    kept in `place`.
 
     Raises:
         UserError: the storage holds another study under this name.
@@ -64,16 +68,15 @@ class SharedStudy:
         config: StudyConfig,
         optimizer: str,
         space: Space,
-        history_file: Callable[[int], Path] | None = None,
+        place: RunDirectory | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self._storage = storage
-        self._history_file = history_file
+        self._storage, self._place = storage, place
         self._config, self._sign = config, 1 if config.goal == "maximize" else -1
         # The baselines are few and a line to compare with: a grid whatever the sampler.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
         self._distributions = distributions(space, grid=self._grid)
-        self.prunes = config.engine.pruner != "none"
+        self.prunes = config.engine.pruner not in ("none", *SCHEDULERS)
         self.independent = self._grid or SAMPLERS[config.engine.sampler].independent
         """Whether the next trial does not depend on the outcome of earlier ones."""
         self.study = optuna.create_study(
@@ -108,10 +111,14 @@ class SharedStudy:
             return None
         self.left -= 1
         if self._queue:
-            trial = self._begin(self._queue.popleft())
+            queued = self._queue.popleft()
+            trial = self._begin(queued)
+            first = trial.number if queued.first_try is None else queued.first_try
         else:
             trial = self.study.ask(fixed_distributions=self._distributions)
-        return Asked(trial, cell_of(self.optimizer, trial.params))
+            first = trial.number
+        checkpoint = self._place.checkpoint(self.optimizer, first) if self._place else None
+        return Asked(trial, cell_of(self.optimizer, trial.params), checkpoint)
 
     def report(self, asked: Asked, seed_index: int, value: float) -> bool:
         """Note one epoch's metric; False when the pruner stops the trial."""
@@ -119,12 +126,15 @@ class SharedStudy:
             return True
         by_seed = self._config.engine.pruner == "wilcoxon"
         first_of_seed = seed_index not in asked.best
-        if by_seed and first_of_seed and seed_index:
+        asked.steps += 1
+        repeated = asked.steps <= asked.known_steps
+        if by_seed and first_of_seed and seed_index and not repeated:
             # The Wilcoxon test compares seed by seed: a step is a seed, its value that seed's best.
             asked.trial.report(asked.best[max(asked.best)], step=max(asked.best))
         best = asked.best.get(seed_index, value)
         asked.best[seed_index] = max(best, value, key=lambda x: self._sign * x)
-        asked.steps += 1
+        if repeated:
+            return True
         if not by_seed:
             asked.trial.report(value, step=asked.steps)
         elif not (first_of_seed and seed_index):
@@ -132,12 +142,18 @@ class SharedStudy:
         # Asking a pruner that never prunes would still read the whole trial from the storage.
         return not self.prunes or not asked.trial.should_prune()
 
+    def begin_again(self, asked: Asked) -> None:
+        """A trial's process died, and another one begins it anew, or from its checkpoint: it reports again."""
+        asked.known_steps = max(asked.known_steps, asked.steps)
+        asked.steps = 0
+        asked.best.clear()
+
     def tell(self, asked: Asked, ending: Ending) -> float | None:
         """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs."""
         trial, values = asked.trial, list(asked.best.values())
-        if ending.history is not None and self._history_file is not None:
+        if ending.history is not None and self._place is not None:
             # Before the trial is settled: afterwards nobody would come back for it.
-            file = self._history_file(asked.number)
+            file = self._place.history(asked.number)
             file.parent.mkdir(exist_ok=True)
             ending.history.save(file)
         kind = ending.kind
@@ -153,6 +169,9 @@ class SharedStudy:
                 # PostgreSQL's text cannot hold NUL, and a message of megabytes helps nobody.
                 trial.set_user_attr("error", ending.error.replace("\0", "\\0")[:2000])
             self.study.tell(trial, state=TrialState.FAIL)
+        if asked.checkpoint is not None and kind not in ("died", "lost"):
+            # Code that raised will be mended before it is tried again: from the start.
+            asked.checkpoint.unlink(missing_ok=True)
         return statistics.fmean(values) if kind == "finished" else None
 
     def _check_identity(self) -> None:
@@ -192,16 +211,17 @@ class SharedStudy:
             state=TrialState.RUNNING,
             params=queued.parameters,
             distributions=self._distributions,
-            user_attrs={} if queued.retry_of is None else {"retry_of": queued.retry_of},
+            user_attrs={} if queued.retry_of is None else {RETRY_OF: queued.retry_of},
         )
         return optuna.Trial(self.study, self._storage.create_new_trial(self._study_id, template))
 
 
 class Queued(NamedTuple):
-    """Parameters to be tried next, and the failed trial that had them before, if one had."""
+    """Parameters to be tried next; of those tried before, the failed trial and the first one in the row of retries."""
 
     parameters: dict[str, float]
-    retry_of: int | None
+    retry_of: int | None = None
+    first_try: int | None = None
 
 
 # What is to be tried is worked out from the trials themselves: a kill between any two writes loses nothing.
@@ -210,23 +230,32 @@ class Queued(NamedTuple):
 def _missing(trials: Sequence[FrozenTrial], wanted: Sequence[dict[str, float]]) -> Iterator[Queued]:
     """Of the cells wanted, those that are neither settled nor enqueued."""
     standing = Counter(_key(trial.params) for trial in trials if is_settled(trial) or trial.state == TrialState.WAITING)
-    failed = {_key(trial.params): trial.number for trial in trials if trial.state == TrialState.FAIL}
+    failed = {_key(trial.params): trial for trial in trials if trial.state == TrialState.FAIL and not is_settled(trial)}
     for cell in wanted:
         key = _key(cell)
         if standing[key]:
             standing[key] -= 1
+        elif (trial := failed.pop(key, None)) is not None:
+            yield _again(trials, trial)
         else:
-            yield Queued(cell, failed.get(key))
+            yield Queued(cell)
 
 
 def _retries(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]) -> Iterator[Queued]:
     """What a sampler drew and failed without being settled, once for each such trial."""
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         # A trial killed before all of its parameters were drawn had no cell yet.
         drawn = trial.params.keys() == space.keys()
         if trial.state == TrialState.FAIL and not is_settled(trial) and drawn and trial.number not in retried:
-            yield Queued(trial.params, trial.number)
+            yield _again(trials, trial)
+
+
+def _again(trials: Sequence[FrozenTrial], failed: FrozenTrial) -> Queued:
+    first = failed.number
+    while (before := trials[first].user_attrs.get(RETRY_OF)) is not None:
+        first = before
+    return Queued(failed.params, failed.number, first)
 
 
 def study_name(config: StudyConfig, optimizer: str) -> str:
@@ -310,7 +339,7 @@ def _sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
     row = SAMPLERS[config.engine.sampler]
     assert row.path is not None, "a grid is no sampler"
     arguments: dict[str, Any] = {"seed": seed}
-    if config.engine.sampler == "tpe" and config.engine.workers * config.engine.together > 1:
+    if config.engine.sampler == "tpe" and config.engine.concurrent:
         arguments["constant_liar"] = True
     if config.engine.sampler == "qmc":
         arguments["scramble"] = True
@@ -330,7 +359,7 @@ def _pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
     arguments: dict[str, Any] = {"percentile": 25.0} if config.engine.pruner == "percentile" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        pruner: optuna.pruners.BasePruner = load_object(PRUNERS[config.engine.pruner])(**arguments)
+        pruner: optuna.pruners.BasePruner = load_object(PRUNERS.get(config.engine.pruner, PRUNERS["none"]))(**arguments)
     return pruner
 
 

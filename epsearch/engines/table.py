@@ -1,8 +1,28 @@
-"""Samplers and pruners a study can name, as paths to Optuna's classes. Nothing here imports optuna."""
+"""Engines, samplers, pruners and schedulers a study can name, as paths to classes. Nothing here imports them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+
+class EngineRow(NamedTuple):
+    """An engine, and which keys of the section are its own."""
+
+    path: str
+    keys: tuple[str, ...]
+    note: str
+
+
+ENGINES: dict[str, EngineRow] = {
+    "optuna": EngineRow(
+        "epsearch.engines.optuna_engine:OptunaEngine", ("workers", "together"), "worker processes of this machine"
+    ),
+    "ray": EngineRow(
+        "epsearch.engines.ray_engine:RayEngine",
+        ("address", "resources", "max_concurrent", "max_failures"),
+        "Ray Tune on one machine or a cluster; needs the extra epsearch[ray]",
+    ),
+}
 
 
 class SamplerRow(NamedTuple):
@@ -35,3 +55,31 @@ PRUNERS: dict[str, str] = {
     "successive_halving": "optuna.pruners:SuccessiveHalvingPruner",
     "wilcoxon": "optuna.pruners:WilcoxonPruner",
 }
+
+
+class SchedulerRow(NamedTuple):
+    """A scheduler of Ray Tune, which the engine ray takes for a pruner; `arguments` are given to its class."""
+
+    path: str
+    arguments: dict[str, float]
+    note: str
+
+
+SCHEDULERS: dict[str, SchedulerRow] = {
+    "asha": SchedulerRow(
+        "ray.tune.schedulers:AsyncHyperBandScheduler",
+        {"stop_last_trials": False},
+        "asynchronous successive halving: the best quarter goes on after epochs 1, 4, 16 …",
+    ),
+    "tune_hyperband": SchedulerRow(
+        "ray.tune.schedulers:AsyncHyperBandScheduler",
+        {"stop_last_trials": False, "brackets": 3},
+        "asynchronous HyperBand: asha in three brackets, which begin at epochs 1, 4 and 16",
+    ),
+    "tune_median": SchedulerRow(
+        "ray.tune.schedulers:MedianStoppingRule",
+        {"grace_period": 1, "min_time_slice": float("inf")},
+        "stops a trial whose best value is below the median of the others' running means",
+    ),
+}
+"""Those that stop trials. Ray's others pause them and go on later, which takes a checkpoint of every epoch."""

@@ -1,8 +1,8 @@
 """The process that trains: `python -m epsearch.engines.worker FD`, at the other end of a driver's pipe.
 
-Messages from the driver: first the study, then ("ready",), ("probe",), ("batches",) or ("trials", cells). Back come
-("ready",), ("result", value), ("error", exception), and ("report", index, seed_index, value), which is answered with
-whether to go on where the study has a pruner.
+Messages from the driver: first the study, then ("ready",), ("probe",), ("batches",) or ("trials", cells, their
+checkpoints' files). Back come ("ready",), ("result", value), ("error", exception), and ("report", index, seed_index,
+value), which is answered with whether to go on where the study has a pruner.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
                     # driver writes to its storage.
                     return config.engine.pruner == "none" or bool(connection.recv())
 
-                connection.send(("result", tasks.trials(arguments[0], report)))
+                connection.send(("result", tasks.trials(arguments[0], report, arguments[1])))
         except (UserError, StudyError) as error:
             connection.send(("error", error))
         except (EOFError, ConnectionError):

@@ -41,7 +41,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     password_file.chmod(0o644)
 
     def command(*arguments: object) -> None:
-        subprocess.run([str(argument) for argument in arguments], check=True, capture_output=True, cwd=place, **user)  # type: ignore[call-overload]
+        # To a file: the server that pg_ctl leaves behind would hold a pipe open.
+        with (place / "commands.log").open("w+") as log:
+            done = subprocess.run([str(argument) for argument in arguments], stdout=log, stderr=log, cwd=place, **user)  # type: ignore[call-overload]
+            log.seek(0)
+            assert done.returncode == 0, log.read()
 
     data = place / "data"
     command(binaries / "initdb", "-D", data, "-U", "tuner", "-A", "scram-sha-256", f"--pwfile={password_file}")
@@ -49,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={place}"
-    command(binaries / "pg_ctl", "-D", data, "-w", "-l", place / "log", "-o", options, "start")
+    command(binaries / "pg_ctl", "-D", data, "-w", "-t", 120, "-l", place / "log", "-o", options, "start")
     try:
         import psycopg
 

@@ -1,0 +1,70 @@
+"""The studies of a run as an engine sees them: one after the other, and a listener who hears of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epsearch.engines.study import Asked, SharedStudy
+from epsearch.errors import StudyError
+from epsearch.progress import Listener
+from epsearch.records import Ending
+
+HOPELESS = 3
+"""If the first trials of a run, at least so many, all raise or die, the rest would too: stop and say so."""
+
+Member = tuple[SharedStudy, Asked]
+"""A trial under way, and the study it belongs to."""
+
+
+class Arms:
+    """Asks and tells the studies of the searched optimizer and of the baselines."""
+
+    def __init__(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
+        self._studies, self._listener = studies, listener
+        self._failures: list[str] = []
+        self._any_good = False
+
+    @property
+    def left(self) -> int:
+        """Trials still to be asked for."""
+        return sum(study.left for study in self._studies)
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is tried next does not depend on what came out."""
+        return all(study.independent for study in self._studies)
+
+    def ask(self) -> Member | None:
+        """The next trial, or None when all are under way or settled."""
+        for study in self._studies:
+            if (asked := study.ask()) is not None:
+                self._listener.trial_started(study.optimizer, asked.number, asked.cell)
+                return study, asked
+        return None
+
+    def report(self, member: Member, seed_index: int, value: float) -> bool:
+        """Note one epoch's metric; False when the study's pruner stops the trial."""
+        study, asked = member
+        go_on = study.report(asked, seed_index, value)
+        self._listener.trial_reported(study.optimizer, asked.number, asked.steps, value)
+        return go_on
+
+    def tell(self, member: Member, ending: Ending) -> None:
+        """Settle a trial.
+
+        Raises:
+            StudyError: none of the first trials got anywhere.
+        """
+        study, asked = member
+        value = study.tell(asked, ending)
+        self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
+        if ending.kind in ("raised", "died"):
+            self._failures.append(ending.error or ending.kind)
+        else:
+            self._any_good = True
+        if not self._any_good and len(self._failures) >= HOPELESS:
+            raise StudyError(
+                f"the first {len(self._failures)} trials all failed, the last with: {self._failures[-1]}\n"
+                "The run directory's logs/ have the details. Mend it and run the same command: these cells are "
+                "tried again."
+            )

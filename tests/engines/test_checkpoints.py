@@ -1,0 +1,120 @@
+"""A trial whose process was killed goes on from its checkpoint when the study goes on."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.conftest import StudyFolder
+from tests.engines.test_interruptions import trials_of
+
+EPOCHS = 6
+MODULE = """
+    import os, pathlib, signal, time
+
+    def train(run):
+        state = run.restore() or {{"sum": 0.0}}
+        for epoch in run.epochs():
+            with pathlib.Path(__file__).with_name("epochs").open("a") as file:
+                print(f"{{run.eps:g}} {{epoch}}", file=file)
+            state["sum"] += (epoch + 1) * run.eps * run.lr
+            run.report(score=state["sum"], checkpoint=state)
+            {after}
+    """
+KEEPING = {"epochs": EPOCHS, "checkpoint_every": 0}
+
+
+def epochs(folder: StudyFolder) -> list[str]:
+    file = folder.path / "epochs"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def values(folder: StudyFolder) -> dict[float, list[float]]:
+    """The values of each epoch of the trial that is complete, by eps."""
+    complete = [trial for trial in trials_of(folder) if trial.state == TrialState.COMPLETE]
+    return {trial.params["eps"]: list(trial.intermediate_values.values()) for trial in complete}
+
+
+@pytest.fixture
+def expected() -> dict[float, list[float]]:
+    return {eps: [eps * 1e-3 * sum(range(1, n + 1)) for n in range(1, EPOCHS + 1)] for eps in (1e-8, 1e-6, 1e-4)}
+
+
+def check(folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    found = values(folder)
+    assert found.keys() == expected.keys()
+    for eps, row in expected.items():
+        assert found[eps] == pytest.approx(row, rel=1e-12), "every epoch's value, those before the kill included"
+    assert list((folder.run_directory / "checkpoints").iterdir()) == [], "settled trials need no checkpoint"
+
+
+def test_after_the_driver_was_killed(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    study_folder.write(MODULE.format(after="time.sleep(0.2)"), search={"lr": 1e-3}, training=KEEPING)
+    driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(epochs(study_folder)) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    done = study_folder.run()
+    assert done.returncode == 0, done.stderr
+    check(study_folder, expected)
+    trained = [line.split()[1] for line in epochs(study_folder) if line.startswith("1e-08 ")]
+    assert len(trained) <= EPOCHS + 1, f"at most the epoch of the kill is trained again: {trained}"
+    first, retry = trials_of(study_folder)[0], trials_of(study_folder)[1]
+    assert (first.user_attrs["fail_reason"], retry.user_attrs["retry_of"]) == ("lost", 0)
+
+
+def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    """Each try gets two epochs on: the third finishes, from the first try's file."""
+    killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
+    study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING)
+    for _ in range(3):
+        done = study_folder.run()
+        assert done.returncode == 0, done.stderr
+    check(study_folder, expected)
+    assert [line for line in epochs(study_folder) if line.startswith("1e-06 ")] == [f"1e-06 {n}" for n in range(EPOCHS)]
+    assert [trial.user_attrs.get("retry_of") for trial in trials_of(study_folder)] == [None, None, None, 1, 3]
+
+
+def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    """It was mended since: what the old code had made of the model does not count."""
+    breaking = "if run.eps == 1e-6 and epoch == 2: raise ValueError"
+    study_folder.write(MODULE.format(after=breaking), search={"lr": 1e-3}, training=KEEPING)
+    assert study_folder.run().returncode == 0
+    study_folder.write(MODULE.format(after="pass"), search={"lr": 1e-3}, training=KEEPING)
+    assert study_folder.run().returncode == 0
+    check(study_folder, expected)
+    again = [line for line in epochs(study_folder) if line.startswith("1e-06 ")]
+    assert re.sub(r"1e-06 ", "", " ".join(again)) == "0 1 2 0 1 2 3 4 5"
+
+
+def test_our_own_loop(tmp_path: Path, study_folder: StudyFolder) -> None:
+    """A declarative workload needs nothing written for it: the killed study's values are those of one left alone."""
+    sections = {
+        "workload": {"name": "vision", "dataset": "digits", "model": "mlp", "train": None},
+        "training": {"epochs": 12, "checkpoint_every": 0, "precision": "float64"},
+        "metric": {"name": "loss", "goal": "minimize"},
+        "search": {"lr": 1e-3, "eps": [1e-8, 1e-3]},
+    }
+    study_folder.write("", **sections)
+    alone = study_folder.run("--dir", str(tmp_path / "alone"))
+    assert alone.returncode == 0, alone.stderr
+    driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not trials_of(study_folder) or len(trials_of(study_folder)[0].intermediate_values) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    assert study_folder.run().returncode == 0
+    killed = values(study_folder)
+    study_folder.run_directory = tmp_path / "alone"
+    assert killed == values(study_folder)
