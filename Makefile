@@ -13,6 +13,9 @@ quickstart: $(VENV)/.installed ## install, then search eps for a small network o
 test: $(VENV)/.installed-dev ## run the tests (real data, real storage; about 10 minutes)
 	$(BIN)/pytest
 
+slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA)
+	$(BIN)/pytest -m slow -s
+
 lint: $(VENV)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,6 +36,7 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/probe_percentiles.py
 	$(BIN)/python benchmarks/probe_memory.py
 	$(BIN)/python benchmarks/probe_cost.py
+	$(BIN)/python benchmarks/epoch_speed.py
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -50,4 +54,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test lint types format schema bench clean
+.PHONY: help quickstart test slow lint types format schema bench clean

@@ -30,8 +30,9 @@ from torch.nn import functional as F
 
 import epsearch
 from epsearch.probing.snapshot import Snapshot
-from epsearch.workloads.image_data import data_folder, fashion_mnist
-from epsearch.workloads.image_models import mlp
+from epsearch.workloads.data_folder import data_folder
+from epsearch.workloads.vision.data import fashion_mnist
+from epsearch.workloads.vision.small_models import mlp
 
 BATCH = 128
 VGG_STEPS = 8

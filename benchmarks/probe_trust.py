@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from epsearch import EpsilonRange, create_optimizer, measure
 from epsearch.training.seeding import seed_all
-from epsearch.workloads.vision import VisionWorkload
+from epsearch.workloads.vision.workload import VisionWorkload
 
 EPS, LR, SEEDS, LENGTHS = (1e-8, 1e-2), (1e-4, 1e-3, 1e-2), (0, 1, 2), (0.25, 0.5, 1.0, 2.0)
 REFERENCE = (1e-8, 1e-3, 1.0)

@@ -168,9 +168,9 @@ def init(
 def list_names() -> None:
     """Every name a study file can hold."""
     from epsearch.console import say
-    from epsearch.engines.table import PRUNERS, SAMPLERS
+    from epsearch.engines.table import ENGINES, PRUNERS, SAMPLERS, SCHEDULERS
     from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
-    from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
+    from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 
     console = _console()
 
@@ -181,13 +181,16 @@ def list_names() -> None:
 
     for title, names in (("optimizers", ADAPTIVE), ("baselines", BASELINES)):
         section(title, {name: f"eps {OPTIMIZERS[name].eps_enters}; {OPTIMIZERS[name].note}" for name in names})
-    for workload in WORKLOADS:
-        section(f"workload {workload}: datasets", dict.fromkeys(DATASETS[workload], ""))
-        section(f"workload {workload}: models", dict.fromkeys(MODELS[workload], ""))
+    for workload, kind in WORKLOADS.items():
+        section(f"workload {workload}: datasets", {name: dataset.note for name, dataset in kind.datasets.items()})
+        models = kind.models | {f"{prefix}NAME": model for prefix, model in kind.families.items()}
+        section(f"workload {workload}: models", {name: model.note for name, model in models.items()})
     section("augmentations", dict.fromkeys(AUGMENTATIONS, ""))
     section("metrics whose goal is known", METRICS)
+    section("engines", {name: row.note for name, row in ENGINES.items()})
     section("samplers", {name: row.note for name, row in SAMPLERS.items()})
     section("pruners", dict.fromkeys(PRUNERS, ""))
+    section("pruners of engine ray alone", {name: row.note for name, row in SCHEDULERS.items()})
 
 
 @app.command()

@@ -28,10 +28,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from epsearch import space
-from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.engines.table import ENGINES, PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
 from epsearch.wording import hint, shown, suggestion
-from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, REPORTED, WORKLOADS
+from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS, Dataset
 from epsearch.yamlfile import KeyPath, Source
 
 
@@ -120,6 +120,17 @@ def _distinct(values: list[float]) -> list[float]:
     return sorted(values)
 
 
+def _share(value: object) -> object:
+    """A share of the training data, or the dataset's own validation part."""
+    if value is None or value == "own":
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 0.5:
+        return float(value)
+    raise wrong(
+        f"expected a share of the training data from 0 to 0.5, or own, found {shown(value)}.{hint('float_type', value)}"
+    )
+
+
 class WorkloadSection(Section):
     """What is trained: a named workload, an object of your own, or a `train(run)` function of your own."""
 
@@ -131,12 +142,23 @@ class WorkloadSection(Section):
     """Its model."""
     augment: list[_named("augmentation", list(AUGMENTATIONS))] = []  # type: ignore[valid-type]
     """Augmentations of the training images, drawn for each image: flip, crop."""
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """The folder or file of a dataset of yours, from the study file's folder unless absolute."""
+    image_size: Count | None = None
+    """Height and width that images of a folder are scaled and cut to; not needed where all have one size."""
+    level: Literal["character", "word"] | None = None
+    """What a text is cut into: characters (unless given) or words."""
+    bptt: Annotated[int, Field(ge=6, le=10**6)] | None = None
+    """Steps through time of a language model's batch, 70 unless given; each batch's length varies around it."""
+    validation: Annotated[float | str | None, BeforeValidator(_share)] = None
+    """Judge trials on this share of the training data, held out, instead of on the test data: 0.1; or own, where
+    the dataset comes with a validation part (Penn TreeBank)."""
     object: str | None = None
     """`module:name` of a Workload class or object of yours, found beside the study file or installed."""
     train: str | None = None
     """`module:function` of a `train(run)` function of yours."""
     folder: str | None = None
-    """Where a module of yours is looked for; the study file's own folder unless given."""
+    """Where a module or a path of yours is looked for; the study file's own folder unless given."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -148,7 +170,7 @@ class WorkloadSection(Section):
                 "e.g. {name: vision, dataset: digits, model: mlp}."
             )
         if self.name is None:
-            for key in ("dataset", "model", "augment"):
+            for key in ("dataset", "model", *_DATASET_KEYS):
                 if getattr(self, key):
                     raise wrong(f"belongs to a named workload, not to {given[0]}; remove it.", (key,))
             path = self.object or self.train or ""
@@ -159,15 +181,43 @@ class WorkloadSection(Section):
                 example = "train" if self.train is not None else "MyWorkload"
                 raise wrong(f'{shown(path)} is no "module:name", e.g. my_package.my_module:{example}.', (given[0],))
             return self
-        if self.folder is not None:
-            raise wrong("is where a module of yours is looked for; remove it.", ("folder",))
-        for key, table in (("dataset", DATASETS), ("model", MODELS)):
-            value, names = getattr(self, key), table[self.name]
+        if self.folder is not None and self.path is None:
+            raise wrong("is where a module or a path of yours is looked for; remove it.", ("folder",))
+        kind = WORKLOADS[self.name]
+        for key, names in (("dataset", kind.datasets), ("model", kind.models)):
+            value = getattr(self, key)
             if value is None:
                 raise wrong(f"the workload {self.name} needs a {key}. There are: {', '.join(names)}.")
-            if value not in names:
-                raise wrong(f"no {key} called {shown(value)}. {suggestion(value, names)}", (key,))
+            from_library = key == "model" and value.startswith(tuple(kind.families))
+            if value not in names and not from_library:
+                raise wrong(f"no {key} called {shown(value)}. {suggestion(value, list(names))}", (key,))
+        self._check_dataset_keys(kind.keys, kind.datasets[self.dataset or ""])
         return self
+
+    def _check_dataset_keys(self, of_kind: Sequence[str], row: Dataset) -> None:
+        allowed = (*of_kind, *row.keys, *row.needs)
+        for key in _DATASET_KEYS:
+            if getattr(self, key) and key not in allowed:
+                raise wrong(f"is no key of {self.name} with the dataset {self.dataset}; remove it.", (key,))
+        for key in row.needs:
+            if getattr(self, key) is None:
+                raise wrong(f"the dataset {self.dataset} needs a {key}: {row.note}.")
+        if self.validation == "own" and not row.has_validation:
+            raise wrong(
+                f"{self.dataset} has no validation part of its own; write a share of its training data, e.g. 0.1.",
+                ("validation",),
+            )
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """The metrics of a named workload; none where your own code says them."""
+        if self.name is None:
+            return ()
+        kind = WORKLOADS[self.name]
+        return kind.datasets[self.dataset or ""].reports or kind.reports
+
+
+_DATASET_KEYS = ("augment", "path", "image_size", "level", "bptt", "validation")
 
 
 class OptimizerSection(Section):
@@ -190,17 +240,48 @@ class DecaySection(Section):
     """After how many epochs, e.g. [15]."""
 
 
+def _decay_kind(value: object) -> str:
+    return "bounds" if isinstance(value, dict | DecaySection) else "keyword"
+
+
+def _cosine(value: object) -> object:
+    if value != "cosine":
+        raise wrong(f"expected cosine or {{factor: 0.1, at: [15]}}, found {shown(value)}.")
+    return value
+
+
+Decay = Annotated[
+    Annotated[DecaySection, Tag("bounds")]
+    | Annotated[str, BeforeValidator(_cosine), WithJsonSchema({"type": "string", "enum": ["cosine"]}), Tag("keyword")],
+    Discriminator(_decay_kind),
+]
+
+
 class TrainingSection(Section):
     """How every trial is trained."""
 
     epochs: Count | None = None
     """Epochs of a trial; 20 unless your own `train(run)` names its default."""
     batch_size: Count = 128
-    """Training examples in a step."""
-    lr_decay: DecaySection | None = None
-    """Step decay of lr."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Number format of weights and arithmetic."""
+    """Training examples in a batch; for a language model, texts read side by side."""
+    lr_decay: Decay | None = None
+    """Step decay of lr, {factor: 0.1, at: [15]}, or cosine: to zero over the epochs."""
+    warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Steps of the optimizer over which lr rises linearly at the start."""
+    clip_norm: Positive | None = None
+    """Gradients whose norm over all parameters is larger are scaled down to it."""
+    accumulate: Count = 1
+    """Batches whose mean gradient makes one step."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16", "float64"] = "float32"
+    """Number format: of everything (float32, float64), of matrix products on a GPU (tf32), or of the forward and
+    backward pass, with weights and optimizer in float32 (bfloat16, float16)."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    channels_last: bool = False
+    """Store images and convolutions with their channels last, which is faster for some."""
+    checkpoint_every: Annotated[FiniteFloat, Field(ge=0)] | None = 60
+    """Seconds, at least, between checkpoints, which are made at the end of an epoch: a trial that was killed or lost
+    goes on from its last one. 0: every epoch; null: none."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_distinct)] = [0]
     """Each trial is trained once for each seed; its value is the mean."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -211,11 +292,15 @@ class TrainingSection(Section):
     """Keep ẑ of each trial's first seed after every epoch, for the report to show how it moves (Figs. 8, 9)."""
 
 
+OF_OUR_LOOP = ("lr_decay", "warmup", "clip_norm", "accumulate", "compile", "channels_last")
+"""Keys of `training` that a `train(run)` of one's own cannot be given: it does these itself."""
+
+
 class MetricSection(Section):
     """What a trial is judged by: the best finite value over its epochs."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)] = "accuracy"
-    """A metric that the workload reports."""
+    """A metric that the workload reports; unless given its first one, and accuracy for your own code."""
     goal: Literal["maximize", "minimize"] | None = None
     """maximize or minimize; known for accuracy, loss and perplexity."""
 
@@ -271,25 +356,65 @@ class SearchSection(Section):
         return isinstance(self.eps, str)
 
 
+def _ray_amount(value: float) -> float:
+    if value > 1 and value != int(value):
+        raise wrong(f"must be a whole number above 1, or a share from 0 to 1, not {value:g}.")
+    return value
+
+
+def _no_client(value: str) -> str:
+    if value.startswith("ray://"):
+        raise wrong(
+            "a Ray Client has Tune run in the cluster, away from the storage; run this command on a machine of the "
+            "cluster, with address: auto."
+        )
+    return value
+
+
+class ResourcesSection(Section):
+    """What one trial is given."""
+
+    cpu: Annotated[FiniteFloat, Field(ge=0.01), AfterValidator(_ray_amount)] = 1.0
+    """CPU cores, or a share of one: two trials at 0.5 are put on one core."""
+    gpu: Annotated[FiniteFloat, Field(ge=0), AfterValidator(_ray_amount)] = 0.0
+    """GPUs, or a share of one: four trials at 0.25 are put on one GPU, whose memory they must share."""
+
+
 class EngineSection(Section):
     """What schedules the trials."""
 
-    name: _named("engine", ["optuna"]) = "optuna"  # type: ignore[valid-type]
-    """optuna: on this machine."""
+    name: _named("engine", list(ENGINES)) = "optuna"  # type: ignore[valid-type]
+    """optuna: worker processes of this machine. ray: Ray Tune, on this machine or on a cluster."""
     sampler: _named("sampler", list(SAMPLERS)) = "grid"  # type: ignore[valid-type]
     """grid, or an Optuna sampler."""
-    pruner: _named("pruner", list(PRUNERS)) = "none"  # type: ignore[valid-type]
-    """An Optuna pruner that stops hopeless trials."""
+    pruner: _named("pruner", [*PRUNERS, *SCHEDULERS]) = "none"  # type: ignore[valid-type]
+    """What stops hopeless trials: an Optuna pruner; or, with ray, one of Ray Tune's schedulers (asha …)."""
     trials: Count | None = None
     """How many trials a sampler makes; a grid runs every cell."""
     workers: Count = 1
-    """Trials trained at the same time, each in a process of its own."""
+    """Trials trained at the same time, each in a process of its own. (With ray, `resources` say how many.)"""
     together: Count = 1
     """Trials that one process trains in lockstep over the same batches."""
     storage: str | None = None
     """URL of the Optuna storage; SQLite in the run directory unless set. EPSEARCH_STORAGE overrides it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler."""
+    address: Annotated[str, Field(min_length=1), AfterValidator(_no_client)] | None = None
+    """For ray, the cluster: auto (the one that this machine is a node of) or host:port; unless given, a Ray is
+    started for the run on this machine, and ended after it."""
+    resources: ResourcesSection = ResourcesSection()
+    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}. As many run at once as the nodes have room for."""
+    max_concurrent: Count | None = None
+    """For ray, the most trials at the same time; unless given, what the nodes have room for."""
+    max_failures: Annotated[int, Field(ge=0, le=1000)] = 2
+    """For ray, how often a trial whose process or machine died is begun again, from its checkpoint."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether a trial may be asked for while others are under way."""
+        if self.name == "ray":
+            return self.max_concurrent != 1
+        return self.workers * self.together > 1
 
 
 class StudyConfig(Section):
@@ -345,23 +470,30 @@ class StudyConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_epochs(cls, data: Any) -> Any:
-        # A user's own train(run) names its own default, so only ours is filled in, and before resolving.
-        if isinstance(data, dict) and isinstance(workload := data.get("workload"), dict) and "train" not in workload:
-            training = data.get("training", {})
-            if isinstance(training, dict) and training.get("epochs") is None and training is not None:
-                return {**data, "training": {**training, "epochs": 20}}
+    def _defaults(cls, data: Any) -> Any:
+        """What is filled in depends on the workload, so it is before anything is checked."""
+        if not (isinstance(data, dict) and isinstance(workload := data.get("workload"), dict)):
+            return data
+        training, metric, name = data.get("training", {}), data.get("metric", {}), workload.get("name")
+        # A user's own train(run) names its own default.
+        if "train" not in workload and isinstance(training, dict) and training.get("epochs") is None:
+            data = {**data, "training": {**training, "epochs": 20}}
+        if isinstance(name, str) and name in WORKLOADS and isinstance(metric, dict) and metric.get("name") is None:
+            row = WORKLOADS[name].datasets.get(str(workload.get("dataset")))
+            reports = row.reports if row and row.reports else WORKLOADS[name].reports
+            data = {**data, "metric": {**metric, "name": reports[0]}}
         return data
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         _check_name(self.name)
-        kind, metric = self.workload.name, self.metric.name
-        if kind is not None and metric not in REPORTED[kind]:
+        kind, reports, metric = self.workload.name, self.workload.reports, self.metric.name
+        if kind is not None and metric not in reports:
             raise wrong(
-                f"the workload {kind} reports no {shown(metric)}. {suggestion(metric, REPORTED[kind])}",
+                f"the workload {kind} reports no {shown(metric)}. {suggestion(metric, reports)}",
                 ("metric", "name"),
             )
+        self._check_training()
         search, engine = self.search, self.engine
         grid = engine.sampler == "grid"
         if grid and engine.trials is not None:
@@ -386,6 +518,7 @@ class StudyConfig(Section):
                         f"{key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, or choose sampler: tpe.",
                         ("engine", "sampler"),
                     )
+        self._check_engine()
         if engine.pruner == "wilcoxon" and len(self.training.seeds) < 2:
             raise wrong(
                 "wilcoxon compares trials seed by seed; give it at least two, e.g. training.seeds: [0, 1, 2].",
@@ -409,6 +542,38 @@ class StudyConfig(Section):
                 ("search", "beta2"),
             )
         return self
+
+    def _check_engine(self) -> None:
+        """Each engine has keys of its own: one that would be ignored is a mistake."""
+        engine = self.engine
+        for other, row in ENGINES.items():
+            for key in row.keys:
+                if other != engine.name and getattr(engine, key) != EngineSection.model_fields[key].default:
+                    raise wrong(f"has no meaning for the engine {engine.name}; {_REMEDY[other]}.", ("engine", key))
+        if engine.pruner in SCHEDULERS and engine.name != "ray":
+            raise wrong(
+                f"{engine.pruner} is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of Optuna's: "
+                f"{', '.join(PRUNERS)}.",
+                ("engine", "pruner"),
+            )
+        if engine.name == "ray" and self.training.device.startswith("cuda") and not engine.resources.gpu:
+            raise wrong(
+                f"Ray shows a trial the GPUs that it is given, and it is given none; for {self.training.device} write "
+                "resources: {gpu: 1}, or a share.",
+                ("engine", "resources"),
+            )
+
+    def _check_training(self) -> None:
+        training = self.training
+        if self.workload.train is not None:
+            for key in OF_OUR_LOOP:
+                if getattr(training, key) not in (None, False, TrainingSection.model_fields[key].default):
+                    raise wrong("is for epsearch's own loop; do it in your train(run).", ("training", key))
+            if training.precision in ("bfloat16", "float16"):
+                raise wrong(
+                    f"{training.precision} is for epsearch's own loop; use torch.autocast in your train(run).",
+                    ("training", "precision"),
+                )
 
 
 def _check_name(name: str) -> None:
@@ -434,8 +599,18 @@ def _check_decades(bounds: Bounds, points: Callable[[float, float], object], exa
         ) from None
 
 
+_REMEDY = {
+    "optuna": "remove it: resources and max_concurrent say how many trials run at once",
+    "ray": "remove it, or write name: ray",
+}
+"""What to do about a key of this engine's, under another engine."""
+
 _MAY_CHANGE = (
     "workload.folder",
+    "engine.name",
+    "engine.address",
+    "engine.resources",
+    "engine.max_",
     "engine.workers",
     "engine.together",
     "engine.trials",
@@ -443,6 +618,7 @@ _MAY_CHANGE = (
     "training.device",
     "training.threads",
     "training.record_histograms",
+    "training.checkpoint_every",
 )
 
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from epsearch.config import StudyConfig
 from epsearch.labels import count, rounded
@@ -58,21 +68,35 @@ class Terminal(Listener):
         self._total = self._done = self._settled = 0
         self._began = time.monotonic()
         self._task: TaskID | None = None
-        self._bar = Progress(
+        self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+        self._files: dict[str, TaskID] = {}
+        self._downloads = self._progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def _progress(self, *columns: ProgressColumn) -> Progress:
+        bar = BarColumn(bar_width=24)
+        return Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[now]}"),
-            console=console,
-            disable=not console.is_terminal,
+            bar,
+            *columns,
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._downloads.stop()
         self._bar.stop()
+
+    def downloading(self, file: str, done: int, total: int | None) -> None:
+        """A bar for each file; elsewhere a line as each begins."""
+        if file not in self._files:
+            if not self._console.is_terminal:
+                self.stage(f"downloading {file}" + (f" ({total / 1e6:,.1f} MB)" if total else ""))
+            self._downloads.start()
+            self._files[file] = self._downloads.add_task(escape(file), total=total)
+        self._downloads.update(self._files[file], completed=done, total=total)
 
     def stage(self, text: str) -> None:
         """One line."""
@@ -93,6 +117,9 @@ class Terminal(Listener):
             self.stage(f"nothing to do: {'all ' * (total > 1)}{count(total, 'trial')} settled already")
             return
         self.stage(f"trials: {total}" + (f", of which {settled} are settled by earlier runs" if settled else ""))
+        # One live display at a time.
+        self._downloads.stop()
+        self._bar.start()
         self._task = self._bar.add_task("trials", total=total, completed=settled, now="starting workers")
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:

@@ -11,6 +11,9 @@ class Listener:
     def stage(self, text: str) -> None:
         """A stage begins, or has something to say in one line."""
 
+    def downloading(self, file: str, done: int, total: int | None) -> None:
+        """Of a file of the dataset so many bytes are there, of a total that the server may not tell."""
+
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """The range of ε is known."""
 

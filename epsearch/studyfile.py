@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 
 def _resolve_folder(source: Source) -> None:
-    """Say where the user's module is, so that a run directory's copy of the study finds it too."""
+    """Say where the user's module or data are, so that a run directory's copy of the study finds them too."""
     workload = source.data.get("workload")
-    if isinstance(workload, dict) and (workload.get("train") or workload.get("object")):
+    if isinstance(workload, dict) and any(workload.get(key) for key in ("train", "object", "path")):
         folder = workload.get("folder")
         if folder is None or isinstance(folder, str):
             source.data["workload"] = {**workload, "folder": str((source.folder / (folder or "")).resolve())}
@@ -141,14 +141,20 @@ def _section(path: KeyPath) -> dict[str, Any]:
     node: dict[str, Any] = schema
     for part in path:
         node = node.get("properties", {}).get(part, {})
-        choices = [node, *node.get("anyOf", []), *node.get("oneOf", [])]
-        reference = next((choice["$ref"] for choice in choices if "$ref" in choice), None)
+        reference = next((choice["$ref"] for choice in _choices(node) if "$ref" in choice), None)
         if reference:
             node = {
                 **schema["$defs"][reference.rsplit("/", 1)[1]],
                 **{k: v for k, v in node.items() if k == "description"},
             }
     return node
+
+
+def _choices(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema and the alternatives in it."""
+    yield node
+    for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+        yield from _choices(choice)
 
 
 def _allowed_keys(path: KeyPath) -> list[str]:

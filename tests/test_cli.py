@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 import epsearch
-from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.engines.table import ENGINES, PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.loading import load_object
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
 from epsearch.rundir import RunDirectory
 from epsearch.studyfile import load_study
-from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, WORKLOADS
+from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 from tests.conftest import CommandLine
 
 INSTALLED = Path(sys.executable).parent / "epsearch"
@@ -286,9 +286,10 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
             tmp_path, "run", "s.yaml", EPSEARCH_DATA=str(tmp_path / "data"), http_proxy=dead, https_proxy=dead
         )
     assert result.returncode == 2
-    assert f"epsearch: Fashion-MNIST is not in {tmp_path}/data/FashionMNIST/raw and could not be down" in result.stderr
-    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/" in result.stderr
-    assert f"F('{tmp_path}/data', download=True)" in result.stderr
+    missing = f"{tmp_path}/data/FashionMNIST/raw/train-images-idx3-ubyte.gz"
+    assert f"epsearch: {missing} is not there and could not be downloaded" in result.stderr
+    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Else download http://" in result.stderr
+    assert f"and save it as {missing}." in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -407,11 +408,17 @@ def test_every_name_is_listed(small: CommandLine) -> None:
     names = [
         *ADAPTIVE,
         *BASELINES,
-        *(name for kind in WORKLOADS for name in (*DATASETS[kind], *MODELS[kind])),
+        *(
+            name
+            for kind in WORKLOADS.values()
+            for name in (*kind.datasets, *kind.models, *(f"{prefix}NAME" for prefix in kind.families))
+        ),
         *AUGMENTATIONS,
         *METRICS,
+        *ENGINES,
         *SAMPLERS,
         *PRUNERS,
+        *SCHEDULERS,
     ]
     assert listed == names
     assert set(OPTIMIZERS) == {*ADAPTIVE, *BASELINES}
@@ -425,8 +432,9 @@ def test_every_name_is_listed(small: CommandLine) -> None:
         *(row.path for row in OPTIMIZERS.values()),
         *(row.path for row in SAMPLERS.values() if row.path),
         *PRUNERS.values(),
-        *WORKLOADS.values(),
-        *(path for table in (*DATASETS.values(), *MODELS.values()) for path in table.values()),
+        *(kind.make for kind in WORKLOADS.values()),
+        *(row.load for kind in WORKLOADS.values() for row in kind.datasets.values()),
+        *(row.make for kind in WORKLOADS.values() for row in (*kind.models.values(), *kind.families.values())),
         *AUGMENTATIONS.values(),
     ],
 )

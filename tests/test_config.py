@@ -12,13 +12,13 @@ import jsonschema
 import pytest
 import yaml
 
-from epsearch.config import StudyConfig, identity, json_schema
-from epsearch.engines.table import PRUNERS, SAMPLERS
+from epsearch.config import DecaySection, StudyConfig, identity, json_schema
+from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
 from epsearch.optimizers.table import ADAPTIVE, BASELINES
 from epsearch.studyfile import load_study, to_yaml
 from epsearch.wording import mask_password
-from epsearch.workloads.table import AUGMENTATIONS, DATASETS, METRICS, MODELS, REPORTED, WORKLOADS
+from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 from epsearch.yamlfile import read_yaml
 from tests.conftest import CommandLine
 
@@ -75,7 +75,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "keyword where there is none": ("search: {lr: auto}", "search.lr: expected a number, a list", "found 'auto'."),
     "name over two lines": ('optimizer: {name: "ad\\nam"}', r"no optimizer called 'ad\nam'. Did you mean"),
     "endless name": (f"optimizer: {{name: {'a' * 500}}}", f"called '{'a' * 58}…. There are:"),
-    "misspelt precision": ("training: {precision: fp16}", "precision: expected 'float32' or 'float64', found 'fp16'."),
+    "misspelt precision": (
+        "training: {precision: fp16}",
+        "precision: expected 'float32', 'tf32', 'bfloat16', 'float16' or 'float64', found 'fp16'.",
+    ),
     "misspelt goal": ("metric: {goal: max}", "metric.goal: expected 'maximize' or 'minimize', found 'max'."),
     "misspelt device": ("training: {device: gpu}", "expected auto (a GPU if there is one), cpu, cuda", "found 'gpu'."),
     "unknown metric": (
@@ -129,6 +132,45 @@ WRONG: dict[str, tuple[str, ...]] = {
     "negative epochs": ("training: {epochs: -3}", "training.epochs: expected a number of at least 1, found -3."),
     "absurdly many epochs": (f"training: {{epochs: {10**30}}}", "expected a number of at most 1000000000, found 1000"),
     "zero trials": ("engine: {sampler: tpe, trials: 0}", "engine.trials: expected a number of at least 1, found 0."),
+    "share of several GPUs": (
+        "engine: {name: ray, resources: {gpu: 1.5}}",
+        "line 2: engine.resources.gpu: must be a whole number above 1, or a share from 0 to 1, not 1.5.",
+    ),
+    "share of several cores": ("engine: {name: ray, resources: {cpu: 2.5}}", "engine.resources.cpu: must be a whole"),
+    "no core": ("engine: {name: ray, resources: {cpu: 0}}", "engine.resources.cpu: expected a number of at least 0.01"),
+    "fewer than no failures": ("engine: {name: ray, max_failures: -1}", "expected a number of at least 0, found -1."),
+    "Ray Client": (
+        "engine: {name: ray, address: 'ray://head:10001'}",
+        "line 2: engine.address: a Ray Client has Tune run in the cluster",
+        "with address: auto.",
+    ),
+    "workers by Ray": (
+        "engine: {name: ray, workers: 4}",
+        "line 2: engine.workers: has no meaning for the engine ray; remove it: resources and max_concurrent say how",
+    ),
+    "trials together by Ray": (
+        "engine: {name: ray, together: 4}",
+        "engine.together: has no meaning for the engine ray",
+    ),
+    "address without Ray": (
+        "engine: {address: auto}",
+        "line 2: engine.address: has no meaning for the engine optuna; remove it, or write name: ray.",
+    ),
+    "resources without Ray": (
+        "engine: {resources: {gpu: 1}}",
+        "engine.resources: has no meaning for the engine optuna",
+    ),
+    "failures without Ray": ("engine: {max_failures: 1}", "engine.max_failures: has no meaning for the engine optuna"),
+    "scheduler without Ray": (
+        "engine: {pruner: asha}",
+        "line 2: engine.pruner: asha is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of "
+        "Optuna's: none, median",
+    ),
+    "GPU that Ray does not give": (
+        "training: {device: cuda}\nengine: {name: ray}",
+        "engine.resources: Ray shows a trial the GPUs that it is given, and it is given none; for cuda write "
+        "resources: {gpu: 1}, or a share.",
+    ),
     "no workers": ("engine: {workers: 0}", "engine.workers: expected a number of at least 1, found 0."),
     "part of an example": ("training: {batch_size: 12.8}", "batch_size: expected a whole number, found 12.8."),
     "negative weight decay": ("optimizer: {weight_decay: -1}", "expected a number of at least 0, found -1."),
@@ -164,6 +206,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "training.lr_decay.at: this key is missing. After how",
     ),
     "decay to nothing": ("training: {lr_decay: {factor: 0, at: [1]}}", "lr_decay.factor: expected a number above 0"),
+    "misspelt decay": ("training: {lr_decay: cosin}", "training.lr_decay: expected cosine or {factor: 0.1, at: [15]}"),
     "lr off the grid": (
         "search: {lr: {low: 3e-4, high: 1e-1}}",
         "line 2: search.lr: the ends of a grid must be powers of ten, e.g. {low: 1e-4, high: 1e-1}, "
@@ -237,6 +280,26 @@ WRONG_WORKLOADS: dict[str, tuple[str, ...]] = {
         "workload: {name: vision, dataset: digits, model: mlp, augment: [crop, flop]}",
         "line 1: workload.augment.1: no augmentation called 'flop'. Did you mean \"flip\"?",
     ),
+    "key of another dataset": (
+        "workload: {name: vision, dataset: digits, model: mlp, bptt: 70}",
+        "line 1: workload.bptt: is no key of vision with the dataset digits; remove it.",
+    ),
+    "validation part that is not there": (
+        "workload: {name: vision, dataset: digits, model: mlp, validation: own}",
+        "line 1: workload.validation: digits has no validation part of its own; write a share of its training data",
+    ),
+    "validation on most of the data": (
+        "workload: {name: vision, dataset: digits, model: mlp, validation: 0.9}",
+        "line 1: workload.validation: expected a share of the training data from 0 to 0.5, or own, found 0.9.",
+    ),
+    "clipping in one's own loop": (
+        "workload: {train: 'a:b'}\ntraining: {clip_norm: 0.25}",
+        "line 2: training.clip_norm: is for epsearch's own loop; do it in your train(run).",
+    ),
+    "autocast in one's own loop": (
+        "workload: {train: 'a:b'}\ntraining: {precision: bfloat16}",
+        "line 2: training.precision: bfloat16 is for epsearch's own loop; use torch.autocast in your train(run).",
+    ),
     "dataset of one's own code": (
         "workload: {train: 'a:b', dataset: digits}",
         "line 1: workload.dataset: belongs to a named workload, not to train; remove it.",
@@ -306,7 +369,7 @@ def test_overrides(tmp_path: Path) -> None:
     assert config.name == "other"
     assert config.training.epochs == 15
     assert config.training.seeds == [7]
-    assert config.training.lr_decay is not None
+    assert isinstance(config.training.lr_decay, DecaySection)
     assert config.training.lr_decay.at == [9]
     assert config.search.eps == [0.001]
     assert config.search.lr.high == 1
@@ -371,18 +434,23 @@ def test_every_name_of_the_tables_is_accepted(tmp_path: Path) -> None:
     for name in ADAPTIVE:
         assert written(tmp_path, LINE_1, f"optimizer.name={name}").optimizer.name == name
     assert written(tmp_path, LINE_1, f"search.baselines={BASELINES}").search.baselines == BASELINES
-    for kind in WORKLOADS:
-        for dataset in DATASETS[kind]:
-            for model in MODELS[kind]:
-                text = f"workload: {{name: {kind}, dataset: {dataset}, model: {model}}}"
-                assert written(tmp_path, text).workload.dataset == dataset
-        assert set(REPORTED[kind]) & set(METRICS)
-        for metric in REPORTED[kind]:
-            assert written(tmp_path, LINE_1, f"metric={{name: {metric}, goal: maximize}}").metric.name == metric
+    for name, kind in WORKLOADS.items():
+        for dataset, row in kind.datasets.items():
+            needs = "".join(f", {key}: something" for key in row.needs)
+            for model in (*kind.models, *(f"{prefix}something" for prefix in kind.families)):
+                text = f"workload: {{name: {name}, dataset: {dataset}, model: {model}{needs}}}"
+                study = written(tmp_path, text)
+                assert study.workload.dataset == dataset
+                assert study.metric.name == (row.reports or kind.reports)[0]
+            for metric in row.reports or kind.reports:
+                assert metric in METRICS
+                assert written(tmp_path, text, f"metric={{name: {metric}}}").metric.name == metric
     assert written(tmp_path, LINE_1, f"workload.augment={list(AUGMENTATIONS)}").workload.augment == list(AUGMENTATIONS)
     for sampler in SAMPLERS:
         settings = ["search.eps=continuous", "engine.trials=3"] if sampler != "grid" else []
         assert written(tmp_path, LINE_1, f"engine.sampler={sampler}", *settings).engine.sampler == sampler
+    for scheduler in SCHEDULERS:
+        assert written(tmp_path, LINE_1, "engine.name=ray", f"engine.pruner={scheduler}").engine.pruner == scheduler
     for pruner in PRUNERS:
         assert written(tmp_path, LINE_1, f"engine.pruner={pruner}", "training.seeds=[0, 1]").engine.pruner == pruner
 
@@ -398,20 +466,28 @@ def random_study(draw: random.Random) -> dict[str, Any]:
 
     bounds = {"low": float(f"1e{draw.randint(-9, -4)}"), "high": float(f"1e{draw.randint(-3, 2)}")}
     grid = draw.random() < 0.5
-    named = {"name": "vision", "dataset": "digits", "model": draw.choice(["mlp", "cnn"]), **some(augment=["flip"])}
+    named = {"name": "vision", "dataset": "digits", "model": draw.choice(["mlp", "cnn"])}
+    named |= some(augment=["flip"], validation=0.1)
     own = draw.choice([{"train": "a.b:c"}, {"object": "a:B.c"}])
     engine: dict[str, Any] = {} if grid else {"sampler": draw.choice(["tpe", "random", "gp"]), "trials": 7}
+    workload = draw.choice([named, own])
+    decay: Any = draw.choice(["cosine", {"at": [3, 1], **some(factor=0.5)}])
+    loop = some(lr_decay=decay, warmup=9, clip_norm=0.25, accumulate=2, compile=True, channels_last=True)
+    by_ray = {"name": "ray", "resources": {"gpu": draw.choice([0.25, 2])}}
+    by_ray |= some(address="auto", max_concurrent=9, max_failures=0, pruner="asha")
+    place = draw.choice([some(workers=3, together=2, pruner="median"), by_ray])
     storage = draw.choice([None, "sqlite:////tmp/a b.db", "postgresql+psycopg://u@h/d"])
     return {
         "name": draw.choice(["a", "été 2", "null", "1e-3", "yes", "a: b", "#a", "~", "'", "[x]", "😀"]),
-        "workload": draw.choice([named, own]),
+        "workload": workload,
         "metric": {"name": "accuracy", **some(goal="minimize")},
         **some(
             optimizer=some(name="adamw", beta1=draw.random(), weight_decay=draw.choice([0, 5e-4, 1e-16])),
             training=some(
                 epochs=draw.randint(1, 500),
-                lr_decay={"at": [3, 1], **some(factor=0.5)},
+                **({} if "train" in workload else loop),
                 precision="float64",
+                checkpoint_every=draw.choice([None, 0, 2.5]),
                 seeds=draw.sample(range(100), 3),
                 device=draw.choice(["cpu", "cuda:1"]),
             ),
@@ -422,7 +498,7 @@ def random_study(draw: random.Random) -> dict[str, Any]:
             **some(sgd_lr=axis(), baselines=["sgd_momentum"]),
             "beta2": draw.choice([0.999, [0.9, 0.95], {"low": 0.9, "high": 0.9999}]),
         },
-        "engine": {**engine, **some(workers=3, together=2, seed=5, storage=storage, pruner="median")},
+        "engine": {**engine, **some(seed=5, storage=storage), **place},
     }
 
 
@@ -442,6 +518,14 @@ def test_the_resolved_study_reads_back(seed: int, tmp_path: Path) -> None:
     assert yaml.safe_load(resolved) == {**config.model_dump(), "metric": {"name": "accuracy", "goal": config.goal}}
     jsonschema.validate(study, json_schema())
     jsonschema.validate(yaml.safe_load(resolved), json_schema())
+
+
+def test_where_trials_run_may_change(tmp_path: Path) -> None:
+    """A study begun on this machine goes on in a cluster."""
+    ray = ["name=ray", "address=auto", "resources={cpu: 2, gpu: 0.5}", "max_concurrent=8", "max_failures=0"]
+    here, there = written(tmp_path, LINE_1), written(tmp_path, LINE_1, *(f"engine.{setting}" for setting in ray))
+    assert identity(here) == identity(there)
+    assert (here.engine.concurrent, there.engine.concurrent) == (False, True)
 
 
 def test_the_packaged_schema_is_that_of_the_models() -> None:
