@@ -3,8 +3,8 @@
 Theirs: torchvision's transforms image by image in a DataLoader with two worker processes (the images in memory, as
 torchvision's own CIFAR10 has them), an eager model, `torch.optim.Adam`; for text, the loop of PyTorch's and AWD-LSTM's
 examples. Ours: the study's own loop, by itself and with what makes it faster on this machine (`channels_last`,
-`compile`). All have every core, the same model, batch size and optimizer. They take turns, after a few steps to warm
-up; the ratio is taken turn by turn.
+`compile`). All have every core, the same model, batch size and optimizer, and a process of their own, ours prepared as
+the engines' workers are. They take turns, after a few steps to warm up; the ratio is taken turn by turn.
 
     EPSEARCH_DATA=… python benchmarks/epoch_speed.py [TURNS] [ROW ...]
 
@@ -14,6 +14,8 @@ left out; where it is a whole epoch, it is part of it.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import platform
 import statistics
 import sys
@@ -34,6 +36,7 @@ from torchvision import transforms
 from epsearch.config import StudyConfig
 from epsearch.records import Cell
 from epsearch.training.loop import train
+from epsearch.training.process import prepare_process
 from epsearch.training.run import Run
 from epsearch.workloads import Workload, create_workload, load_dataset
 
@@ -193,6 +196,34 @@ def their_text(row: Row) -> Callable[[], float]:
     return turn
 
 
+class Contestant:
+    """A process that takes a turn when asked."""
+
+    def __init__(self, row: Row, name: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(row, name, other))
+        self._process.start()
+
+    def turn(self) -> float:
+        self._pipe.send(True)
+        return float(self._pipe.recv())
+
+    def end(self) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+
+def _serve(row: Row, name: str, pipe: Any) -> None:
+    if name == "theirs":
+        turn = their_text(row) if row.kind == "language" else their_images(row)
+    else:
+        prepare_process(os.cpu_count() or 1)
+        turn = ours(row, **dict.fromkeys(row.faster if name == "faster" else (), True))
+    while pipe.recv():
+        pipe.send(turn())
+
+
 def main() -> None:
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
     names = [argument for argument in sys.argv[1:] if not argument.isdigit()]
@@ -201,13 +232,13 @@ def main() -> None:
     for row in ROWS:
         if names and not any(name in row.name for name in names):
             continue
-        contestants = {"theirs": their_text(row) if row.kind == "language" else their_images(row), "ours": ours(row)}
-        if row.faster:
-            contestants["faster"] = ours(row, **dict.fromkeys(row.faster, True))
+        contestants = {name: Contestant(row, name) for name in ("theirs", "ours", *["faster"] * bool(row.faster))}
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(turns):
-            for name, turn in contestants.items():
-                seconds[name].append(turn())
+            for name, contestant in contestants.items():
+                seconds[name].append(contestant.turn())
+        for contestant in contestants.values():
+            contestant.end()
         ratios = [their / our for their, our in zip(seconds["theirs"], seconds["ours"], strict=True)]
         faster = [their / our for their, our in zip(seconds["theirs"], seconds.get("faster", []), strict=False)]
         table.add_row(

@@ -19,6 +19,8 @@ from epsearch.errors import StudyError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from epsearch.submission import Cluster
+
 app = typer.Typer(
     help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
     no_args_is_help=True,
@@ -35,6 +37,15 @@ Settings = Annotated[
 Directory = Annotated[
     Path | None, typer.Option("--dir", metavar="DIR", help="The run directory; runs/<name> unless given.")
 ]
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="The Ray cluster's dashboard, which takes jobs: http://head:8265.",
+    ),
+]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as submit printed it.")]
 RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 
 
@@ -131,20 +142,108 @@ def report(directory: RunDir) -> None:
 
 @app.command()
 def dashboard(
-    directory: RunDir,
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A run directory; else the storage of EPSEARCH_STORAGE.")
+    ] = None,
     port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
     host: Annotated[
         str, typer.Option(help="Address to listen on. It has no login: keep it on loopback.")
     ] = "127.0.0.1",
 ) -> None:
-    """Optuna's dashboard on a run's study, with its heatmaps."""
+    """Optuna's dashboard on a run's study, with its heatmaps, or on every study of a storage."""
     from epsearch.engines.storage import open_storage
     from epsearch.report.dashboard import serve
     from epsearch.rundir import RunDirectory
+    from epsearch.studyfile import STORAGE_VARIABLE
 
-    place = RunDirectory(directory)
-    config = place.load()
-    serve(open_storage(place.storage(config), config.where("engine.storage")), host=host, port=port)
+    if directory is not None:
+        place = RunDirectory(directory)
+        config = place.load()
+        storage = open_storage(place.storage(config), config.where("engine.storage"))
+    elif url := os.environ.get(STORAGE_VARIABLE):
+        storage = open_storage(url, STORAGE_VARIABLE)
+    else:
+        raise UserError(f"Name a run directory, e.g. runs/quickstart, or set {STORAGE_VARIABLE} to a storage's URL.")
+    serve(storage, host=host, port=port)
+
+
+@app.command()
+def submit(
+    study: StudyFile,
+    address: Address,
+    settings: Settings = [],  # noqa: B006
+    directory: Directory = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the job, and fetch its run directory at the end.")
+    ] = True,
+) -> None:
+    """Run a study on a Ray cluster: its file, and the modules and requirements.txt beside it, go there."""
+    from epsearch.console import say
+    from epsearch.studyfile import load_study
+    from epsearch.submission import again, local_copy
+
+    cluster, console = _cluster(address), _console()
+    if wait:
+        local_copy(load_study(study, settings).name, directory)
+    job = cluster.submit(study, settings)
+    say(console, f"Job {job}: its run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
+    if not wait:
+        say(console, f"Next: {again(job)}")
+        return
+    try:
+        details = cluster.follow(job, lambda text: typer.echo(text, nl=False))
+    except KeyboardInterrupt:
+        _end(130, f"Left; the job goes on: {again(job)}")
+    place = None
+    try:
+        place = cluster.fetch(job, directory)
+    except UserError as error:
+        typer.echo(f"epsearch: {error}", err=True)
+    if place is not None:
+        say(console, f"\nFetched to {place}")
+    if details.status != "SUCCEEDED":
+        _end(2 if details.driver_exit_code == 2 else 1, f"epsearch: {job}: {details.status.value.lower()}.")
+
+
+@app.command()
+def status(job: Job, address: Address) -> None:
+    """How a submitted study is doing: its state, and the last thing it said."""
+    from epsearch.console import say
+    from epsearch.submission import describe
+
+    cluster = _cluster(address)
+    say(_console(), describe(job, cluster.details(job), cluster.logs(job)))
+
+
+@app.command()
+def logs(
+    job: Job,
+    address: Address,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """What a submitted study has printed."""
+    cluster = _cluster(address)
+    if follow:
+        cluster.follow(job, lambda text: typer.echo(text, nl=False))
+    else:
+        typer.echo(cluster.logs(job), nl=False)
+
+
+@app.command()
+def stop(job: Job, address: Address) -> None:
+    """End a submitted study, as Ctrl-C would; submitted again, it goes on."""
+    from epsearch.console import say
+
+    stopped = _cluster(address).stop(job)
+    say(_console(), f"{job}: {'stopped; submitted again, it goes on' if stopped else 'had ended already'}.")
+
+
+@app.command()
+def fetch(job: Job, address: Address, directory: Directory = None) -> None:
+    """Copy a submitted study's run directory here, also while it is running."""
+    from epsearch.console import say
+
+    say(_console(), f"Fetched to {_cluster(address).fetch(job, directory)}")
 
 
 @app.command()
@@ -216,6 +315,16 @@ def _console() -> Console:
     from rich.console import Console
 
     return Console()
+
+
+def _cluster(address: str) -> Cluster:
+    try:
+        from epsearch.submission import Cluster
+    except ImportError as error:
+        raise UserError(
+            f"submitting needs a package that is not installed ({error}): pip install 'epsearch[ray]'"
+        ) from error
+    return Cluster(address)
 
 
 def _quiet_optuna() -> None:

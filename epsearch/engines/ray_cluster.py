@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -9,11 +10,14 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.ray_constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from epsearch.config import StudyConfig
+from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import UserError
 from epsearch.studyfile import STORAGE_VARIABLE
 from epsearch.workloads.data_folder import DATA_VARIABLE
@@ -22,42 +26,58 @@ CONNECT_SECONDS = 10
 
 
 @contextmanager
-def connected(config: StudyConfig) -> Iterator[None]:
+def connected(config: StudyConfig) -> Iterator[Path]:
     """Within, Ray is there; what was started for it is ended. A Ray that this process uses already is left as it is.
+
+    Gives where a worker finds the study's folder: the same path as here, or one that begins where Ray has unpacked
+    what it brought there.
 
     Raises:
         UserError: no cluster is at the address.
     """
     if ray.is_initialized():
-        yield
+        yield config.folder
         return
     _hush()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.engine.address is None:
         # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
-        with tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True) as session:
             with _without_storage():
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+                ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
             try:
-                yield
+                yield config.folder
             finally:
                 ray.shutdown()
         return
-    forwarded = {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}
+    environment: dict[str, Any] = {"env_vars": {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}}
+    folder = config.folder
+    if _brought_along():
+        # A submitted job: what is in its working folder is on every machine already.
+        folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    elif needs_folder(config):
+        environment |= runtime_environment(folder)
+        folder = Path()
     try:
         _knock(config.engine.address)
-        ray.init(address=config.engine.address, runtime_env={"env_vars": forwarded}, **quiet)
+        ray.init(address=config.engine.address, runtime_env=environment, **quiet)
     except Exception as error:
         raise UserError(
             f"{config.where('engine.address')}: {config.engine.address} is no Ray cluster that answers "
             f"({' '.join(str(error).split()):.300}). Start one with ray start --head; for one that asks for a token "
-            "set RAY_AUTH_MODE=token; or remove the key, and the run has a Ray of its own."
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key, and the run has a Ray of its own."
         ) from error
     try:
-        yield
+        yield folder
     finally:
         ray.shutdown()
+
+
+def _brought_along() -> bool:
+    """Whether this process is a job's, whose folder Ray has packed."""
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
+    return "working_dir" in (job.get("runtime_env") or {})
 
 
 def _hush() -> None:

@@ -25,6 +25,7 @@ from epsearch.config import StudyConfig
 from epsearch.engines import ray_cluster
 from epsearch.engines.arms import Arms, Member
 from epsearch.engines.interrupts import Interrupts
+from epsearch.engines.ray_metrics import Metered
 from epsearch.engines.ray_trial import MESSAGE, Message, RayTrial, carry_out
 from epsearch.engines.study import SharedStudy
 from epsearch.engines.table import SCHEDULERS
@@ -55,7 +56,7 @@ class RayEngine:
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._config, self._logs = config, _Logs(logs)
-        self._study = _for_workers(config)
+        self._study = config
         self._stack = contextlib.ExitStack()
         self._connected = False
 
@@ -86,10 +87,11 @@ class RayEngine:
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
-        arms = Arms(studies, listener)
-        if not arms.left:
+        settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+        if not left:
             return
         self._connect()
+        arms = Arms(studies, Metered(listener, self._config, settled, left))
         dialogue = _Dialogue(arms, self._config, self._logs)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
@@ -107,7 +109,8 @@ class RayEngine:
 
     def _connect(self) -> None:
         if not self._connected:
-            self._stack.enter_context(ray_cluster.connected(self._config))
+            folder = self._stack.enter_context(ray_cluster.connected(self._config))
+            self._study = _for_workers(self._config, folder)
             self._connected = True
             ray_cluster.check_room(self._config)
 
@@ -383,9 +386,11 @@ class _Logs:
                     file.write(text)
 
 
-def _for_workers(config: StudyConfig) -> StudyConfig:
-    """The study without its storage, whose password is the driver's alone."""
-    bare = config.model_copy(update={"engine": config.engine.model_copy(update={"storage": None})})
+def _for_workers(config: StudyConfig, folder: Path) -> StudyConfig:
+    """The study with its folder as the workers have it, and without its storage: the password is the driver's alone."""
+    workload = config.workload.model_copy(update={"folder": str(folder)})
+    engine = config.engine.model_copy(update={"storage": None})
+    bare = config.model_copy(update={"workload": workload, "engine": engine})
     bare._source = replace(config._source, data={})
     return bare
 

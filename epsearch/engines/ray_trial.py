@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import queue
 import sys
 import threading
@@ -204,15 +203,19 @@ def study_tasks(study: StudyConfig) -> StudyTasks:
     """
     global _loaded  # noqa: PLW0603 - what Ray keeps from one trial to the next is the process
     if _loaded is None or _loaded[0] != study:
-        # Before torch is imported: its thread pools read this once.
-        os.environ["OMP_NUM_THREADS"] = str(study.training.threads)
-        import torch
+        from epsearch.training.process import prepare_process
 
+        prepare_process(study.training.threads)
         from epsearch.training.tasks import StudyTasks
 
-        torch.set_num_threads(study.training.threads)
-        _loaded = (study, StudyTasks(study))
+        _loaded = (study, StudyTasks(_here(study)))
     return _loaded[1]
+
+
+def _here(study: StudyConfig) -> StudyConfig:
+    """The study with its folder's whole path: where Ray unpacks what it brings is the process's working folder."""
+    workload = study.workload.model_copy(update={"folder": str(study.folder.resolve())})
+    return study.model_copy(update={"workload": workload})
 
 
 class _Printed(io.TextIOBase):

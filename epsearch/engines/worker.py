@@ -29,16 +29,13 @@ def main() -> None:
 
 def _serve(connection: Connection[Any, Any]) -> None:
     config = connection.recv()
-    # Before torch is imported: its thread pools read this once.
-    os.environ["OMP_NUM_THREADS"] = str(config.training.threads)
     from epsearch.errors import StudyError, UserError
+    from epsearch.training.process import prepare_process
 
+    prepare_process(config.training.threads)
     try:
-        import torch
-
         from epsearch.training.tasks import StudyTasks
 
-        torch.set_num_threads(config.training.threads)
         tasks = StudyTasks(config)
     except (UserError, StudyError) as error:
         connection.send(("error", error))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from epsearch.config import StudyConfig
+from epsearch.training.fused import aligned, use_fused
 from epsearch.training.precision import autocast, loss_scaler
 from epsearch.training.run import Run
 from epsearch.training.schedule import lr_factor
@@ -62,6 +63,7 @@ class _Member:
         self._loss = torch.zeros((), device=run.device)
         if (state := run.restore()) is not None:
             self._load(state)
+        self._fused = use_fused(self._optimizer)
         self._model.train()
 
     def step(self, batch: Any, epoch: int) -> None:
@@ -91,6 +93,8 @@ class _Member:
                     parameter.grad /= self._pending
         if self._settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, self._settings.clip_norm)
+        if self._fused:
+            aligned(parameters)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad()
