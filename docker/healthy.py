@@ -7,11 +7,17 @@ from pathlib import Path
 RAYLET = "http://127.0.0.1:52365/api/local_raylet_healthz"
 
 
-def runs(name: str) -> bool:
-    """Whether a process of this name runs in the container."""
-    return any(file.read_text().strip() == name for file in Path("/proc").glob("[0-9]*/comm") if file.exists())
+def name(process: Path) -> str:
+    """What a process is called; nothing where it has just ended."""
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return ""
 
 
-if runs("raylet"):
-    with urllib.request.urlopen(RAYLET, timeout=5) as answer:
-        sys.exit(b"success" not in answer.read())
+if any(name(process) == "raylet" for process in Path("/proc").glob("[0-9]*")):
+    try:
+        with urllib.request.urlopen(RAYLET, timeout=5) as answer:
+            sys.exit(b"success" not in answer.read())
+    except OSError as error:
+        sys.exit(f"{RAYLET}: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import signal
@@ -324,6 +325,7 @@ def _cluster(address: str) -> Cluster:
         raise UserError(
             f"submitting needs a package that is not installed ({error}): pip install 'epsearch[ray]'"
         ) from error
+    logging.disable(logging.INFO)  # Ray's own account of what it uploads
     return Cluster(address)
 
 

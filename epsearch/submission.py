@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import os
 import re
 import secrets
 import shlex
@@ -64,6 +65,8 @@ class Cluster:
                 "it looks like http://head:8265."
             )
         self._address = address
+        # Ray prefers this to the address that it is given.
+        os.environ[ADDRESS_VARIABLE] = address
         with self._trouble():
             self._client = JobSubmissionClient(address)
             self._client.get_version()
@@ -85,7 +88,7 @@ class Cluster:
         command = shlex.join(["run", study.name, *words, "--set", "engine.address=auto"])
         with _packed(config, study) as folder, self._trouble():
             self._client.submit_job(
-                entrypoint=f"exec python -m epsearch.cli {command} --dir {RUNS}/{shlex.quote(config.name)}",
+                entrypoint=f"exec python3 -m epsearch.cli {command} --dir {RUNS}/{shlex.quote(config.name)}",
                 submission_id=job,
                 runtime_env=runtime_environment(folder),
                 metadata={STUDY: config.name},
@@ -142,7 +145,7 @@ class Cluster:
         place = local_copy(name, directory)
         with self._trouble(job):
             copier = self._client.submit_job(
-                entrypoint=f"exec python -m epsearch.submission {RUNS}/{shlex.quote(name)}",
+                entrypoint=f"exec python3 -m epsearch.submission {RUNS}/{shlex.quote(name)}",
                 submission_id=f"{job}-fetch-{secrets.token_hex(2)}",
             )
             self._ended(copier)
@@ -169,6 +172,8 @@ class Cluster:
         """What goes wrong in between is the user's to mend, and is said in one line."""
         try:
             yield
+        except StudyError:  # said already, and a RuntimeError too
+            raise
         except AuthenticationError as error:
             raise UserError(
                 f"{self._address}: this cluster asks for a token ({_one_line(error)}). Set RAY_AUTH_MODE=token, and "
@@ -217,7 +222,8 @@ def describe(job: str, details: JobDetails, logs: str) -> str:
         lines[0] += f", {'took' if ended else 'for'} {minutes:.1f} min since {when}"
     if details.status in (JobStatus.FAILED, JobStatus.PENDING) and details.message:
         lines.append(_one_line(details.message)[-500:])
-    said = [line for line in logs.splitlines() if line.strip()]
+    # What is recommended at the end is no news.
+    said = [line for line in logs.partition("\nNext\n")[0].splitlines() if line.strip()]
     return "\n".join([*lines, *said[-1:]])
 
 

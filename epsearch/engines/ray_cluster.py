@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.ray_constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
@@ -23,6 +22,9 @@ from epsearch.studyfile import STORAGE_VARIABLE
 from epsearch.workloads.data_folder import DATA_VARIABLE
 
 CONNECT_SECONDS = 10
+
+JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Where Ray tells a submitted job's driver, in JSON, what the job was submitted with."""
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def connected(config: StudyConfig) -> Iterator[Path]:
 
 def _brought_along() -> bool:
     """Whether this process is a job's, whose folder Ray has packed."""
-    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR) or "{}")
+    job = json.loads(os.environ.get(JOB_VARIABLE) or "{}")
     return "working_dir" in (job.get("runtime_env") or {})
 
 

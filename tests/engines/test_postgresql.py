@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import EPSEARCH, StudyFolder
+from tests.postgresql import PostgreSQL
 
 PASSWORD = "s3cret/p@ss:word"
 QUOTED = "s3cret%2Fp%40ss%3Aword"
@@ -21,50 +19,16 @@ QUOTED = "s3cret%2Fp%40ss%3Aword"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server whose database `studies` belongs to `tuner`."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found:
-        if os.environ.get("CI"):
-            pytest.fail("PostgreSQL is not installed")
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    binaries = found[-1].parent
-    place = tmp_path_factory.mktemp("postgresql")
-    # PostgreSQL refuses to run as root.
-    user: dict[str, object] = {}
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        for folder in (place, *place.parents[:2]):
-            folder.chmod(0o755)
-        shutil.chown(place, account.pw_uid, account.pw_gid)
-    password_file = place / "password"
-    password_file.write_text(PASSWORD)
-    password_file.chmod(0o644)
-
-    def command(*arguments: object) -> None:
-        # To a file: the server that pg_ctl leaves behind would hold a pipe open.
-        with (place / "commands.log").open("w+") as log:
-            done = subprocess.run([str(argument) for argument in arguments], stdout=log, stderr=log, cwd=place, **user)  # type: ignore[call-overload]
-            log.seek(0)
-            assert done.returncode == 0, log.read()
-
-    data = place / "data"
-    command(binaries / "initdb", "-D", data, "-U", "tuner", "-A", "scram-sha-256", f"--pwfile={password_file}")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={place}"
-    command(binaries / "pg_ctl", "-D", data, "-w", "-t", 120, "-l", place / "log", "-o", options, "start")
+    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"), "tuner", PASSWORD)
+    server.start("127.0.0.1", port)
     try:
-        import psycopg
-
-        with psycopg.connect(
-            host="127.0.0.1", port=port, user="tuner", password=PASSWORD, dbname="postgres"
-        ) as session:
-            session.autocommit = True
-            session.execute("create database studies")
+        server.create_database("studies", "127.0.0.1", port)
         yield port
     finally:
-        command(binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        server.stop()
 
 
 QUICK = "def train(run):\n    for _ in run.epochs():\n        run.report(score=run.lr)\n"

@@ -133,6 +133,42 @@ def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
     assert len(settled_cells(ray_folder)) == 6
 
 
+def test_a_trial_that_takes_all_memory(ray_folder: RayFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray kills it before the kernel would; it is tried again, ends as died, and the others are untouched."""
+    module = """
+        import time
+
+        def train(run):
+            for epoch in run.epochs():
+                run.report(score=run.lr)
+            if run.lr == 1e-2:
+                kept = []
+                while True:
+                    kept.append(bytearray(64 << 20))
+                    time.sleep(0.02)
+        """
+    memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(memory[key].split()[0]) for key in ("MemTotal", "MemAvailable"))
+    # At 3 GB more than is in use now, of which Ray and the idle workers take up to 2.
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{1 - (free - 3e6) / total:.4f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    ray_folder.write(
+        module,
+        search={"lr": [1e-3, 1e-2, 1e-1], "eps": 1e-8},
+        engine={"max_failures": 1, "max_concurrent": 1},
+    )
+    done = ray_folder.run()
+    assert done.returncode == 0, done.stderr
+    by_lr = {trial.params["lr"]: trial for trial in trials_of(ray_folder)}
+    assert {lr: trial.state for lr, trial in by_lr.items()} == {
+        1e-3: TrialState.COMPLETE,
+        1e-2: TrialState.FAIL,
+        1e-1: TrialState.COMPLETE,
+    }
+    assert by_lr[1e-2].user_attrs["fail_reason"] == "died"
+    assert "memory" in by_lr[1e-2].user_attrs["error"]
+
+
 WORSE_AND_WORSE = """
     import pathlib
 
@@ -218,7 +254,6 @@ def test_driver_is_killed_and_then_workers(
     assert len(processes_of(ray_folder.path)) > 3
     driver.kill()
     driver.communicate()
-    # Ray's agents look for their raylet for up to a minute.
     # Ray's agents look for their raylet for up to a minute.
     wait_until_gone(lambda: [name for name in processes_of(ray_folder.path) if "Agent" not in name])
     before = len(epochs(ray_folder))
