@@ -129,9 +129,10 @@ class Machines:
         self._hosts[name] = address
         for other in self._machines:
             known = "".join(f"{address} {name}\n" for name, address in self._hosts.items())
-            # `ip netns exec` shows it there as /etc/hosts.
+            # `ip netns exec` shows these there as /etc/hosts and /etc/resolv.conf: no name server is asked.
             place = Path("/etc/netns") / other._namespace
             place.mkdir(parents=True, exist_ok=True)
+            (place / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
             (place / "hosts").write_text(f"127.0.0.1 localhost\n{known}")
         return machine
 

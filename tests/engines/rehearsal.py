@@ -87,7 +87,7 @@ import json, optuna, os, sys
 study = optuna.load_study(study_name="rehearsal", storage=os.environ["EPSEARCH_STORAGE"])
 json.dump([
     {"state": trial.state.name, "cell": trial.params, "value": trial.value, "attributes": trial.user_attrs,
-     "epochs": list(trial.intermediate_values.values())} for trial in study.get_trials()
+     "epochs": [value for _, value in sorted(trial.intermediate_values.items())]} for trial in study.get_trials()
 ], sys.stdout)
 """
 
@@ -260,7 +260,10 @@ def by_cell(trials: Trials) -> dict[str, list[float]]:
 def check(cluster: Cluster, expected: dict[str, list[float]], say: Callable[[str], None]) -> None:
     """Every cell settled once, with the values it has on one machine; trials that lost theirs went on."""
     trials = cluster.trials()
-    assert by_cell(trials) == expected
+    found = by_cell(trials)
+    assert found.keys() == expected.keys()
+    differing = {cell: (found[cell], values) for cell, values in expected.items() if found[cell] != values}
+    assert not differing, differing
     others = Counter((trial["state"], trial["attributes"].get("fail_reason")) for trial in trials)
     assert others.pop(("COMPLETE", None)) == TRIALS
     assert set(others) == {("FAIL", "lost")}, others
