@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
@@ -156,9 +155,7 @@ class Cluster:
         archive, end, _ = rest.partition(END)
         if not (begin and end):
             raise UserError(f"{job}: its run directory could not be read: {_one_line(head)[-300:]}")
-        place.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as tar:
-            tar.extractall(place, filter="data")
+        _unpack(base64.b64decode(archive), place)
         (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
         return place
 
@@ -294,14 +291,19 @@ def _write_out(directory: Path) -> None:
                 continue
             # A trial may end meanwhile, and what was its file be gone.
             with contextlib.suppress(FileNotFoundError):
-                tar.add(path, arcname=str(name), filter=_nobody)
+                tar.add(path, arcname=str(name))
     print(BEGIN, base64.encodebytes(archive.getvalue()).decode(), END, sep="\n", flush=True)
 
 
-def _nobody(info: Any) -> Any:
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    return info
+def _unpack(archive: bytes, directory: Path) -> None:
+    """Write an archive's files below `directory`, and nowhere else."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        for member in tar:
+            path = (directory / member.name).resolve()
+            content = tar.extractfile(member)
+            if content is not None and path.is_relative_to(directory.resolve()):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
 
 
 if __name__ == "__main__":

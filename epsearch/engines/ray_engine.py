@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import ray
 from ray import tune
+from ray.air.execution._internal import actor_manager
+from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -139,7 +141,7 @@ def _tune(config: StudyConfig, study: StudyConfig, dialogue: _Dialogue, interrup
         ),
     )
     # As many workers at once as the searcher asks for: by default they start one after the other.
-    with _environment(TUNE_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(dialogue.limit)}):
+    with _environment(TUNE_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(dialogue.limit)}), _deaths_of_memory():
         tuner.fit()
     dialogue.raise_trouble()
 
@@ -369,6 +371,23 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaths_of_memory() -> Iterator[None]:
+    """Within, Tune takes a worker that Ray kills to save its node's memory for one that died.
+
+    By itself (Ray 2.60) it knows two kinds of error, of which OutOfMemoryError is neither, and ends the whole study.
+    """
+    dead = ray.exceptions.RayActorError
+    modules = (actor_manager, tune_controller)
+    for module in modules:
+        module.RayActorError = (dead, ray.exceptions.OutOfMemoryError)
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.RayActorError = dead
 
 
 class _Logs:
