@@ -37,6 +37,7 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/probe_memory.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/epoch_speed.py
+	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

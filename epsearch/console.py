@@ -176,6 +176,13 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
         say(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
+    if outcome.trials:
+        from epsearch.report.verdict import verdict
+
+        judged = verdict(outcome)
+        say(console, f"Verdict       {judged.headline}")
+        for step in judged.advice:
+            say(console, f"              {step.text}")
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
             say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")

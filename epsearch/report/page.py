@@ -18,6 +18,7 @@ from epsearch.report.look import SCRIPT, STYLE
 from epsearch.report.progress import fraction_info
 from epsearch.report.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.summary import LITERATURE, sentences
+from epsearch.report.verdict import command, verdict
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
@@ -31,6 +32,7 @@ def page(outcome: Outcome) -> str:
     drawn = figures(outcome)
     sections = [
         _head(outcome),
+        _verdict(outcome),
         *(_figure(name, figure) for name, figure in drawn.items()),
         _absent(outcome, drawn),
         _layers(outcome),
@@ -101,6 +103,20 @@ def _head(outcome: Outcome) -> str:
         f"<dl>{cards}</dl><p>{summary}</p>"
         "<noscript><p>The figures need JavaScript; the tables do not.</p></noscript>"
     )
+
+
+def _verdict(outcome: Outcome) -> str:
+    """What the study says, why, and what to run next."""
+    if not outcome.trials:
+        return ""
+    found = verdict(outcome)
+    reasons = "".join(f"<li>{_unbroken(escape(reason))}</li>" for reason in found.reasons)
+    advice = "".join(
+        f"<p>{_unbroken(escape(step.text))}</p>"
+        + (f"<pre>{escape(command(outcome, step))}</pre>" if step.settings else "")
+        for step in found.advice
+    )
+    return f'<section id="verdict"><h2>{escape(found.headline)}</h2><ul>{reasons}</ul>{advice}</section>'
 
 
 def _unbroken(html: str) -> str:

@@ -10,6 +10,7 @@ from epsearch.records import Outcome
 from epsearch.report.gallery import figures
 from epsearch.report.histogram import AROUND
 from epsearch.report.summary import sentences
+from epsearch.report.verdict import verdict
 
 if TYPE_CHECKING:
     import optuna
@@ -34,7 +35,12 @@ def publish(study: optuna.Study, outcome: Outcome) -> None:
         figure.update_layout(height=min(figure.layout.height, CARD))
         optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
     written = optuna_dashboard.get_note(study)
-    note = "\n".join([HEADING, "", *(f"- {_markdown(sentence)}" for sentence in sentences(outcome))])
+    found = verdict(outcome)
+    steps = [step.text for step in found.advice]
+    points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]
+    note = "\n".join(
+        [HEADING, "", f"**{_markdown(found.headline)}**", "", *(f"- {_markdown(text)}" for text in points)]
+    )
     if note != written and (not written or written.startswith(HEADING)):
         optuna_dashboard.save_note(study, note)
 

@@ -6,6 +6,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from epsearch.report.page import page
+from epsearch.report.verdict import verdict
 
 from . import hostile, sample
 from .sample import trial
@@ -55,6 +56,16 @@ def test_the_head_says_what_was_found(outcome):
     assert "5 powers of ten" in text
     assert "0.9120" in text
     assert "67 of 80" in text
+
+
+def test_the_verdict_its_reasons_and_the_next_command(outcome, tmp_path):
+    found = verdict(outcome)
+    text = read(page(outcome)).text
+    for said in (found.headline, *found.reasons, *(step.text for step in found.advice)):
+        assert said in text
+    fixed = sample.outcome(tmp_path, trials=[trial(0, 0.9)])
+    assert "--set search.eps=grid" in read(page(fixed)).text
+    assert 'id="verdict"' not in page(sample.outcome(tmp_path, trials=[]))
 
 
 def test_sections_and_tables(outcome):

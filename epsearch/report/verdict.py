@@ -1,0 +1,297 @@
+"""What a study says of its problem: whether it wants an adaptive optimizer, and what to run next (pure).
+
+The best value over the other hyperparameters, as a function of ε, is compared at the two ends of ε with the best of
+all. Differences within a tolerance are none. Nothing is claimed of a study that is too small, or not done, to tell.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from epsearch.labels import SYMBOLS, count, label, listed, number, one_line, percent, rounded
+from epsearch.records import Goal, Outcome, Trial, power_of_ten
+from epsearch.report.axes import is_grid
+from epsearch.report.cells import state_of
+
+Kind = Literal["immutable", "adaptable", "partial", "indifferent", "undecided"]
+
+TOLERANCE = 0.005
+"""Share of the best value below which a difference counts as none, where no seeds tell the noise."""
+
+SEEDS_FACTOR = 2.0
+"""Of the standard error of the difference between two means over seeds: about 95 % of chance differences are below."""
+
+DONE = 0.9
+"""Share of the planned trials that must have ended before a verdict."""
+
+HEADLINES: Mapping[Kind, str] = {
+    "immutable": "Fully immutable: the best ε is large, where {optimizer} is SGD with momentum in disguise.",
+    "adaptable": "Fully adaptable: the best ε is small, where every parameter has a learning rate of its own.",
+    "partial": "Partial: the best ε lies between, better than either end.",
+    "indifferent": "Indifferent: ε makes no difference here, once the learning rate is tuned.",
+    "undecided": "Undecided: this study cannot tell yet.",
+}
+
+OUTSIDE_THE_ROOT = ("adam", "adamw", "amsgrad", "nadam", "radam", "rmsprop")
+INSIDE_THE_ROOT = ("eadam", "adamomentum")
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to do next; `settings` are `key=value` overrides of the study to run, empty where there is no run."""
+
+    text: str
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The kind, its reasons in numbers, what to do next. `tolerance` is in the metric's own units; None of nothing."""
+
+    kind: Kind
+    headline: str
+    reasons: tuple[str, ...]
+    advice: tuple[Advice, ...]
+    tolerance: float | None
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    """Judge the searched arm of a study; the baselines are evidence beside it.
+
+    ε and β₂ of a sampler are taken to the nearest power of ten (of 1 - β₂).
+    """
+    arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
+    complete = [trial for trial in arm if state_of(trial) == "complete"]
+    if (missing := _too_small(arm, complete)) is not None:
+        return _verdict(outcome, "undecided", (missing.text,), (missing,) if missing.settings else (), None)
+    tolerance, why = _tolerance(complete, outcome.goal)
+    by_eps = profile(complete, "eps", outcome.goal)
+    best = outcome.best
+    assert best is not None
+    assert best.value is not None
+    # Where everything was pruned or diverged there is no value, and nothing good.
+    tried = sorted({_power("eps", trial) for trial in arm if trial.eps is not None})
+    ends = [by_eps.get(eps) for eps in (tried[0], tried[-1])]
+    low_is_good, high_is_good = (
+        value is not None and _behind(best.value, value, outcome.goal) <= tolerance for value in ends
+    )
+    between_is_good = all(
+        eps in by_eps and _behind(best.value, by_eps[eps], outcome.goal) <= tolerance for eps in tried[1:-1]
+    )
+    reasons = [
+        _against("smallest", tried[0], ends[0], outcome),
+        _against("largest", tried[-1], ends[1], outcome),
+        f"Differences up to {tolerance:.2g} count as none: {why}.",
+    ]
+    kind: Kind
+    if low_is_good and high_is_good:
+        kind = "indifferent" if between_is_good else "undecided"
+        if kind == "undecided":
+            reasons.append("Both ends are as good as the best, and some ε between them is not: noise, or too few lr.")
+    elif high_is_good:
+        kind = "immutable"
+    elif low_is_good:
+        kind = "adaptable"
+    else:
+        kind = "partial"
+    reasons += [text for text in (_share(outcome, best), _beta2(complete, best, tolerance, outcome.goal)) if text]
+    advice = [*_next(kind, outcome, best, tolerance), *_edges(kind, outcome, arm, best)]
+    return _verdict(outcome, kind, tuple(reasons), tuple(advice), tolerance)
+
+
+def profile(complete: Sequence[Trial], name: str, goal: Goal) -> dict[float, float]:
+    """The best value over the other hyperparameters, by the value of one (of a sampler: its power of ten)."""
+    found: dict[float, float] = {}
+    for trial in complete:
+        if trial.value is not None and name in trial.cell:
+            key = _power(name, trial)
+            found[key] = _better(found.get(key, trial.value), trial.value, goal)
+    return dict(sorted(found.items()))
+
+
+def command(outcome: Outcome, advice: Advice) -> str:
+    """The command that follows an advice: on the same run directory where that goes on with the study, else beside."""
+    arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
+    wider = all(setting.startswith("search.") for setting in advice.settings)
+    same = wider and is_grid(arm, "lr") and is_grid(arm, "eps")
+    place = str(outcome.directory) + ("" if same else "-next")
+    words = ["epsearch", "run", str(outcome.directory / "study.yaml"), "--dir", place]
+    return shlex.join([*words, *(word for setting in advice.settings for word in ("--set", setting))])
+
+
+def _verdict(
+    outcome: Outcome, kind: Kind, reasons: tuple[str, ...], advice: tuple[Advice, ...], tolerance: float | None
+) -> Verdict:
+    return Verdict(kind, HEADLINES[kind].format(optimizer=outcome.optimizer), reasons, advice, tolerance)
+
+
+def _too_small(arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
+    """What keeps a study from telling, and what would mend it."""
+    if not complete:
+        return Advice("No trial is complete.")
+    # A trial that was lost, and is tried again, is in the study twice.
+    ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
+    planned = len(ended) + sum(trial.state in ("running", "waiting") for trial in arm)
+    if len(ended) < DONE * planned:
+        return Advice(f"Only {len(ended)} of {count(planned, 'trial')} have ended; run the same command to go on.")
+    for name, example in (("eps", "search.eps=grid"), ("lr", "search.lr={low: 1e-4, high: 1e-1}")):
+        if len({trial.cell.get(name) for trial in complete}) < 2:
+            other = "ε" if name == "lr" else "α"
+            return Advice(
+                f"{SYMBOLS[name]} was not varied, and the best one depends on {other}: with one value of it, "
+                "nothing can be said.",
+                (example,),
+            )
+    return None
+
+
+def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:
+    """Below which a difference is none, and why: from the seeds of the better half, else a share of the best value."""
+    ranked = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=goal == "maximize")
+    half = ranked[: max(1, len(ranked) // 2)]
+    spreads = [(trial.spread, len(trial.seed_values)) for trial in half if trial.spread is not None]
+    if spreads:
+        # Seeds of a trial that fails to learn spread widely, and say nothing of the good ones.
+        pooled = math.sqrt(statistics.fmean(spread**2 for spread, _ in spreads))
+        seeds = max(2, min(number for _, number in spreads))
+        error = pooled * math.sqrt(2 / seeds)
+        return SEEDS_FACTOR * error, f"twice the standard error over {count(seeds, 'seed')} (each spreads {pooled:.2g})"
+    best = abs(ranked[0].value or 0.0)
+    return TOLERANCE * best, f"{TOLERANCE:.1%} of the best value, since one seed does not tell its noise"
+
+
+def _against(which: str, eps: float, value: float | None, outcome: Outcome) -> str:
+    best = outcome.best
+    assert best is not None
+    assert best.value is not None
+    metric = one_line(outcome.metric)
+    at = f"At the {which} ε, {label('eps', eps)}, "
+    if value is None:
+        return f"{at}no trial was completed."
+    behind = _behind(best.value, value, outcome.goal)
+    if behind == 0:
+        return f"{at}the best {metric} is {number(value)}, the best of all."
+    return (
+        f"{at}the best {metric} is {number(value)}: {behind:.2g} behind the best, at ε {rounded('eps', best.eps or 0)}."
+    )
+
+
+def _share(outcome: Outcome, best: Trial) -> str:
+    if outcome.probe is None or not best.eps:
+        return ""
+    share = outcome.probe.adaptive_fraction(best.eps)
+    return f"After the probe, {percent(share)} of ẑ was above the best ε: that share of the elements adapts."
+
+
+def _beta2(complete: Sequence[Trial], best: Trial, tolerance: float, goal: Goal) -> str:
+    """Section 4.2: with a large ε, v and so β₂ is drowned; with a small one, β₂ must average over an epoch."""
+    found = profile(complete, "beta2", goal)
+    if len(found) < 2 or best.value is None or best.beta2 is None:
+        return ""
+    worst = max(_behind(best.value, value, goal) for value in found.values())
+    if worst <= tolerance:
+        return f"β₂ does not matter: its {len(found)} values differ by {worst:.2g} at most, within the tolerance."
+    poor = [rounded("beta2", beta2) for beta2, value in found.items() if _behind(best.value, value, goal) > tolerance]
+    return f"β₂ matters: {rounded('beta2', best.beta2)} is best, and {listed(poor)} up to {worst:.2g} behind."
+
+
+def _next(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> list[Advice]:
+    if kind == "undecided":
+        return [Advice("More seeds tell noise from difference.", ("training.seeds=[0,1,2]",))]
+    if kind != "immutable":
+        return []
+    arms = {trial.optimizer for trial in outcome.trials}
+    sgd = outcome.best_of("sgd_momentum")
+    if sgd is not None and sgd.value is not None and best.value is not None:
+        behind = _behind(best.value, sgd.value, outcome.goal)
+        same = "as good" if abs(behind) <= tolerance else f"{abs(behind):.2g} {'behind' if behind > 0 else 'better'}"
+        return [Advice(f"SGD with momentum was tried: {number(sgd.value)} at α {rounded('lr', sgd.lr or 0)}, {same}.")]
+    rate = sgd_rate(best)
+    if rate is None or "sgd_momentum" in arms:
+        return []
+    momentum = " with momentum" if outcome.optimizer != "rmsprop" else ""
+    return [
+        Advice(
+            f"Try SGD{momentum} at a learning rate of {rounded('lr', rate)} (α over what ε leaves of the "
+            "denominator; with dampening equal to the momentum).",
+            ("search.baselines=[sgd_momentum]", _bounds("sgd_lr", rate / 10, rate * 10)),
+        )
+    ]
+
+
+def sgd_rate(trial: Trial) -> float | None:
+    """The constant rate that a trial's α is where ε drowns ẑ (Table 5); None where the table gives no constant."""
+    if trial.lr is None or not trial.eps:
+        return None
+    if trial.optimizer in OUTSIDE_THE_ROOT:
+        return trial.lr / trial.eps
+    if trial.beta2 is None:
+        return None
+    root = math.sqrt(trial.eps / (1 - trial.beta2))
+    if trial.optimizer in INSIDE_THE_ROOT:
+        return trial.lr / root
+    return trial.lr / (root + trial.eps) if trial.optimizer == "adabelief" else None
+
+
+def _edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> list[Advice]:
+    """Where the optimum touches the edge of what was tried, it may lie beyond."""
+    found = []
+    rates = sorted({trial.lr for trial in arm if trial.lr is not None})
+    assert best.lr is not None
+    # A sampler comes near an edge without lying on it.
+    if best.lr <= rates[0] * 1.2 or best.lr >= rates[-1] / 1.2:
+        low_end = best.lr <= rates[0] * 1.2
+        low, high = (rates[0] / 10, rates[-1]) if low_end else (rates[0], rates[-1] * 10)
+        found.append(
+            Advice(
+                f"The best α, {rounded('lr', best.lr)}, is at the {'lower' if low_end else 'upper'} edge of those "
+                "tried: a better one may lie beyond.",
+                (_bounds("lr", low, high),),
+            )
+        )
+    values = sorted({trial.eps for trial in arm if trial.eps is not None})
+    assert best.eps is not None
+    at_low, at_high = best.eps <= values[0] * 1.2, best.eps >= values[-1] / 1.2
+    if kind == "indifferent" or not (at_low or at_high):
+        return found
+    # Beyond the probe's ends nothing new begins: all of ẑ, or nothing of it, is above ε.
+    probed = outcome.probe.range if outcome.probe is not None else None
+    if probed is not None and ((at_low and values[0] <= probed.lower) or (at_high and values[-1] >= probed.upper)):
+        return found
+    low, high = (values[0] / 10, values[-1]) if at_low else (values[0], values[-1] * 10)
+    found.append(
+        Advice(
+            f"The best ε, {rounded('eps', best.eps)}, is at the {'lower' if at_low else 'upper'} edge of those tried, "
+            "which no probe has shown to be an end.",
+            (_bounds("eps", low, high),),
+        )
+    )
+    return found
+
+
+def _bounds(name: str, low: float, high: float) -> str:
+    """A setting that searches a range, widened to powers of ten."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    return f"search.{name}={{low: {power_of_ten(first):g}, high: {power_of_ten(last):g}}}"
+
+
+def _power(name: str, trial: Trial) -> float:
+    """The trial's value on a grid of powers of ten (β₂: of 1 - β₂), to compare what a sampler drew."""
+    value = trial.cell[name]
+    if name == "beta2":
+        return round(1 - power_of_ten(round(math.log10(1 - value))), 15)
+    return power_of_ten(round(math.log10(value)))
+
+
+def _better(one: float, other: float, goal: Goal) -> float:
+    return max(one, other) if goal == "maximize" else min(one, other)
+
+
+def _behind(best: float, value: float, goal: Goal) -> float:
+    """How far a value falls short of the best: 0 or more."""
+    return best - value if goal == "maximize" else value - best
