@@ -47,7 +47,6 @@ Address = Annotated[
     ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as submit printed it.")]
-RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 
 
 @app.command()
@@ -131,14 +130,26 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
 
 
 @app.command()
-def report(directory: RunDir) -> None:
-    """Redraw the report of a run, also while it is running."""
+def report(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found, for machines.")] = False,
+) -> None:
+    """Redraw the report of a run, also while it is running; of several, compare them in comparison.html."""
     from epsearch import pipeline
     from epsearch.console import say
+    from epsearch.report.machine import as_machines_read
+    from epsearch.report.write import write_comparison
 
     _quiet_optuna()
-    outcome = pipeline.report(directory)
-    say(_console(), str(outcome.directory / "report.html"))
+    outcomes = [pipeline.report(directory) for directory in directories]
+    page = outcomes[0].directory / "report.html"
+    if len(outcomes) > 1:
+        page = write_comparison(outcomes, Path("comparison.html"))
+    if as_json:
+        found = [as_machines_read(outcome) for outcome in outcomes]
+        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
+    else:
+        say(_console(), str(page))
 
 
 @app.command()

@@ -33,21 +33,25 @@ def page(outcome: Outcome) -> str:
     sections = [
         _head(outcome),
         _verdict(outcome),
-        *(_figure(name, figure) for name, figure in drawn.items()),
+        *(place_of(name, figure) for name, figure in drawn.items()),
         _absent(outcome, drawn),
         _layers(outcome),
         _progress(outcome),
         _trials(outcome.trials),
         _go_on(outcome),
     ]
-    title = escape(one_line(outcome.name, limit=200))
+    return document(outcome.name, sections, drawn)
+
+
+def document(title: str, sections: Sequence[str], drawn: dict[str, go.Figure]) -> str:
+    """A page of these sections, which are HTML and have a `place_of` each figure."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{title} · epsearch</title>
+<title>{escape(one_line(title, limit=200))} · epsearch</title>
 <style>{STYLE}</style>
 </head>
 <body>
@@ -124,7 +128,7 @@ def _unbroken(html: str) -> str:
     return re.sub(r"\d[\d.]*e-\d+", r"<span>\g<0></span>", html)
 
 
-def _figure(name: str, figure: go.Figure) -> str:
+def place_of(name: str, figure: go.Figure) -> str:
     """A figure's place on the page, under its title; the titles are escaped where they are made."""
     title = figure.layout.title
     return (
@@ -158,10 +162,10 @@ def _layers(outcome: Outcome) -> str:
         f"{low:g} % of ẑ below",
         f"{high:g} % of ẑ below",
     ]
-    table = _table(columns, (_layer(layer) for layer in outcome.probe.layers), text={0})
+    layers = table(columns, (_layer(layer) for layer in outcome.probe.layers), text={0})
     skipped = outcome.probe.skipped
     note = f"<p>Without a gradient, so not measured: {escape(', '.join(skipped))}.</p>" if skipped else ""
-    return _folded(f"What the probe saw in {count(len(outcome.probe.layers), 'layer')}", table + note)
+    return _folded(f"What the probe saw in {count(len(outcome.probe.layers), 'layer')}", layers + note)
 
 
 def _layer(layer: Layer) -> list[str]:
@@ -182,7 +186,7 @@ def _progress(outcome: Outcome) -> str:
     info = fraction_info(outcome.progress)
     columns = ["epochs trained", *(f"ε {rounded('eps', eps)}" for eps in info.eps)]
     rows = ([str(epoch), *map(percent, shares)] for epoch, shares in zip(info.epochs, info.shares, strict=True))
-    return _folded("Share of ẑ above ε after each epoch of the best trial", _table(columns, rows, text=set()))
+    return _folded("Share of ẑ above ε after each epoch of the best trial", table(columns, rows, text=set()))
 
 
 def _trials(trials: Sequence[Trial]) -> str:
@@ -199,8 +203,8 @@ def _trials(trials: Sequence[Trial]) -> str:
         "seconds",
         "why",
     ]
-    table = _table(columns, (_trial(trial) for trial in trials), text={1, 2, 10})
-    return _folded(f"All {count(len(trials), 'trial')}", table) if trials else ""
+    rows = table(columns, (_trial(trial) for trial in trials), text={1, 2, 10})
+    return _folded(f"All {count(len(trials), 'trial')}", rows) if trials else ""
 
 
 def _trial(trial: Trial) -> list[str]:
@@ -218,7 +222,7 @@ def _trial(trial: Trial) -> list[str]:
     ]
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: set[int]) -> str:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: set[int]) -> str:
     """A table of numbers with the columns in `text` aligned as text."""
 
     def line(tag: str, fields: Sequence[str]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from epsearch.errors import UserError
 from epsearch.records import Outcome, write_atomically
+from epsearch.report.comparison import comparison
 from epsearch.report.gallery import figures
 from epsearch.report.page import page
 from epsearch.report.table import trials_csv
@@ -36,3 +39,17 @@ def write_report(outcome: Outcome) -> Path:
         html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
         write_atomically(folder / f"{name}.html", html)
     return report
+
+
+def write_comparison(outcomes: Sequence[Outcome], path: Path) -> Path:
+    """Write the page that compares several runs.
+
+    Raises:
+        UserError: they cannot be compared, or the file cannot be written.
+    """
+    html = comparison(outcomes)
+    try:
+        write_atomically(path, html)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written here ({error.strerror}); change to a folder of yours.") from error
+    return path

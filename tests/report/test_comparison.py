@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from epsearch.errors import UserError
+from epsearch.report.comparison import COLUMNS, comparison
+from epsearch.report.page import page
+
+from . import hostile, sample
+from .sample import trial
+from .test_page import read
+
+
+def named(directory: Path, name: str, **fields: object):
+    return sample.outcome(directory / name, name=name, **fields)
+
+
+def test_two_optimizers(tmp_path):
+    better = [trial(0, 0.95, optimizer="adamw", lr=1e-3, eps=1e-4), trial(1, 0.8, optimizer="adamw", lr=1e-2, eps=1e-4)]
+    runs = [named(tmp_path, "with-adam"), named(tmp_path, "with-adamw", optimizer="adamw", trials=better)]
+    reader = read(comparison(runs))
+    assert "with-adamw is best: accuracy 0.9500 with α 1e-3, ε 1e-4." in reader.text
+    assert [attrs["id"] for tag, attrs in reader.tags if attrs.get("class") == "figure"] == ["map-0", "map-1"]
+    rows = sum(tag == "tr" for tag, _ in reader.tags)
+    assert rows == 3
+    for column in COLUMNS:
+        assert column in reader.text
+    for kind in ("partial", "undecided"):
+        assert kind in reader.text
+
+
+def test_one_scale_of_colours(tmp_path):
+    low = [trial(n, 0.2 + n / 100, lr=lr, eps=eps) for n, (lr, eps) in enumerate([(1e-3, 1e-4), (1e-2, 1e-5)])]
+    html = comparison([named(tmp_path, "a"), named(tmp_path, "b", trials=low)])
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    axes = [figure["layout"]["coloraxis"] for figure in data["figures"].values()]
+    assert len({(axis["cmin"], axis["cmax"]) for axis in axes}) == 1
+    assert len(axes) == 2
+
+
+def test_the_best_comes_first_where_lower_is_better(tmp_path):
+    def of(name: str, value: float):
+        trials = [trial(0, value, lr=1e-3), trial(1, value + 5, lr=1e-2)]
+        return named(tmp_path, name, goal="minimize", metric="perplexity", trials=trials)
+
+    text = read(comparison([of("first", 90.0), of("second", 80.0)])).text
+    assert "second is best: perplexity 80.00" in text
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    runs = [sample.outcome(tmp_path / directory, name="same") for directory in ("one", "two")]
+    text = read(comparison(runs)).text
+    assert "same (one)" in text
+    assert "same (two)" in text
+
+
+def test_a_run_with_nothing_yet(tmp_path):
+    text = read(comparison([named(tmp_path, "a"), named(tmp_path, "b", trials=[], probe=None)])).text
+    assert "a is best" in text
+    assert "No trial is complete yet." in read(comparison([named(tmp_path, "b", trials=[])] * 2)).text
+
+
+def test_other_metrics(tmp_path):
+    with pytest.raises(UserError, match="different metrics"):
+        comparison([named(tmp_path, "a"), named(tmp_path, "b", metric="loss", goal="minimize")])
+
+
+@pytest.mark.parametrize("name", hostile.NAMES)
+def test_hostile_names_stay_text(tmp_path, name):
+    runs = [sample.outcome(tmp_path / "a", name=name, metric=name) for _ in range(2)]
+    tags = {tag for tag, _ in read(comparison(runs)).tags}
+    assert tags <= {tag for tag, _ in read(page(sample.outcome(tmp_path))).tags}
