@@ -28,3 +28,38 @@ class Listener:
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """A trial is over; `value` is its value if it has one."""
+
+
+class Relay(Listener):
+    """Passes on to another listener what it hears."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def stage(self, text: str) -> None:
+        """Pass it on."""
+        self._listener.stage(text)
+
+    def downloading(self, file: str, done: int, total: int | None) -> None:
+        """Pass it on."""
+        self._listener.downloading(file, done, total)
+
+    def probed(self, result: ProbeResult, *, reused: bool) -> None:
+        """Pass it on."""
+        self._listener.probed(result, reused=reused)
+
+    def trials_planned(self, total: int, settled: int) -> None:
+        """Pass it on."""
+        self._listener.trials_planned(total, settled)
+
+    def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
+        """Pass it on."""
+        self._listener.trial_started(optimizer, number, cell)
+
+    def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
+        """Pass it on."""
+        self._listener.trial_reported(optimizer, number, epochs, value)
+
+    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
+        """Pass it on."""
+        self._listener.trial_ended(optimizer, number, cell, ending, value)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import epsearch
+from epsearch import pipeline
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
 from epsearch.progress import Listener
@@ -53,6 +54,33 @@ def test_quickstart(here: Path) -> None:
     names = {str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*")}
     assert {"study.yaml", "probe.json", "study.db", "trials.csv", "report.html"} <= names
     assert {"figures/heatmap-lr-eps.html", "figures/heatmap-eps-beta2.html", "figures/probe-histogram.html"} <= names
+
+
+def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what keeps it from being drawn does not keep the study from running."""
+    monkeypatch.setattr(pipeline, "REDRAW_SECONDS", 0.0)
+    directory = study_folder.run_directory
+
+    class Watching(Listener):
+        seen: tuple[int, ...] = ()
+
+        def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
+            if not self.seen and (directory / "trials.csv").exists():
+                rows = (directory / "trials.csv").read_text().splitlines()
+                self.seen = (sum(",complete," in row for row in rows),)
+                (directory / "figures").rename(directory / "gone")
+                (directory / "figures").touch()  # from here on nothing can be drawn
+
+        def stage(self, text: str) -> None:
+            if text == "report":
+                (directory / "figures").unlink()
+
+    watching = Watching()
+    study = study_folder.write("def train(run):\n    run.report(score=run.lr)\n", training={"epochs": 1})
+    outcome = pipeline.run(study, directory=directory, listener=watching)
+    assert watching.seen
+    assert 0 < watching.seen[0] < 12
+    assert sum(trial.state == "complete" for trial in outcome.trials) == 12
 
 
 def test_fashion_mnist_for_real(here: Path) -> None:

@@ -7,11 +7,11 @@ from collections import Counter
 from ray.util import metrics
 
 from epsearch.config import StudyConfig
-from epsearch.progress import Listener
+from epsearch.progress import Listener, Relay
 from epsearch.records import Cell, Ending
 
 
-class Metered(Listener):
+class Metered(Relay):
     """Passes on to `listener` what it hears of the trials, and keeps count of it.
 
     - `epsearch_trials{study, state}`: trials of this run that are running or ended so (finished, pruned, diverged,
@@ -21,7 +21,7 @@ class Metered(Listener):
     """
 
     def __init__(self, listener: Listener, config: StudyConfig, settled: int, left: int) -> None:
-        self._listener = listener
+        super().__init__(listener)
         self._sign = 1 if config.goal == "maximize" else -1
         self._states = Counter(settled=settled, left=left, running=0)
         self._best: dict[str, float] = {}
@@ -37,19 +37,19 @@ class Metered(Listener):
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """From those left to those running."""
-        self._listener.trial_started(optimizer, number, cell)
+        super().trial_started(optimizer, number, cell)
         self._states["left"] -= 1
         self._states["running"] += 1
         self._show()
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
         """One epoch more."""
-        self._listener.trial_reported(optimizer, number, epochs, value)
+        super().trial_reported(optimizer, number, epochs, value)
         self._epochs.inc()
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """From those running to those that ended so."""
-        self._listener.trial_ended(optimizer, number, cell, ending, value)
+        super().trial_ended(optimizer, number, cell, ending, value)
         self._states["running"] -= 1
         self._states[ending.kind] += 1
         self._show()

@@ -10,7 +10,7 @@ from epsearch.records import Outcome
 from epsearch.report.gallery import figures
 from epsearch.report.histogram import AROUND
 from epsearch.report.summary import sentences
-from epsearch.report.verdict import verdict
+from epsearch.report.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     import optuna
@@ -25,8 +25,10 @@ HEADING = "## Found by epsearch"
 def publish(study: optuna.Study, outcome: Outcome) -> None:
     """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
 
-    A note that somebody else wrote is left alone. Does nothing where optuna-dashboard is not installed.
+    A note that somebody else wrote is left alone. Without optuna-dashboard there are the attributes alone.
     """
+    found = verdict(outcome)
+    _attributes(study, outcome, found)
     try:
         import optuna_dashboard
     except ImportError:
@@ -35,7 +37,6 @@ def publish(study: optuna.Study, outcome: Outcome) -> None:
         figure.update_layout(height=min(figure.layout.height, CARD))
         optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
     written = optuna_dashboard.get_note(study)
-    found = verdict(outcome)
     steps = [step.text for step in found.advice]
     points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]
     note = "\n".join(
@@ -43,6 +44,16 @@ def publish(study: optuna.Study, outcome: Outcome) -> None:
     )
     if note != written and (not written or written.startswith(HEADING)):
         optuna_dashboard.save_note(study, note)
+
+
+def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
+    """The range and the verdict among the study's attributes, beside its settings; written where they have changed."""
+    attributes: dict[str, object] = {"epsearch:verdict": found.kind}
+    if outcome.probe is not None:
+        attributes["epsearch:eps_range"] = [outcome.probe.range.lower, outcome.probe.range.upper]
+    for name, value in attributes.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
 
 
 def _markdown(text: str) -> str:

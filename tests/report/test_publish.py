@@ -30,6 +30,12 @@ def test_figures_and_note_lie_in_the_study(study, outcome):
     assert dashboard.get_note(study).startswith(HEADING)
 
 
+def test_the_verdict_heads_the_note_and_is_an_attribute_like_the_range(study, outcome):
+    publish(study, outcome)
+    assert "**Partial: the best ε lies between, better than either end.**" in dashboard.get_note(study)
+    assert study.user_attrs == {"epsearch:verdict": "partial", "epsearch:eps_range": [1e-6, 1e-2]}
+
+
 def test_published_again_they_replace_the_old_ones(study, outcome):
     publish(study, outcome)
     fewer = outcome.model_copy(update={"trials": outcome.trials[27:30]})
