@@ -212,6 +212,11 @@ class ProbeResult(Record):
 
         return plot_histogram(histogram_info(self))
 
+    def _repr_html_(self) -> str:
+        from epsearch.report.notebook import probe_html
+
+        return probe_html(self)
+
 
 class EpochReading(Record):
     """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
@@ -353,3 +358,8 @@ class Outcome(Record):
     def best(self) -> Trial | None:
         """The best complete trial of the searched optimizer (baselines are for comparison)."""
         return self.best_of(self.optimizer)
+
+    def _repr_html_(self) -> str:
+        from epsearch.report.notebook import outcome_html
+
+        return outcome_html(self)
