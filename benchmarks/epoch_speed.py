@@ -215,6 +215,8 @@ class Contestant:
 
 
 def _serve(row: Row, name: str, pipe: Any) -> None:
+    # Else a DataLoader's workers would be spawned as this process was, which takes seconds.
+    multiprocessing.set_start_method("fork", force=True)
     if name == "theirs":
         turn = their_text(row) if row.kind == "language" else their_images(row)
     else:
