@@ -300,7 +300,7 @@ def _unpack(archive: bytes, directory: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         for member in tar:
             path = (directory / member.name).resolve()
-            content = tar.extractfile(member)
+            content = tar.extractfile(member) if member.isreg() else None
             if content is not None and path.is_relative_to(directory.resolve()):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content.read())
