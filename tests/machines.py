@@ -39,7 +39,8 @@ class Machine:
     def __init__(self, namespace: str, name: str, address: str, folder: Path, environment: Mapping[str, str]) -> None:
         self.name, self.address = name, address
         self._namespace, self._folder = namespace, folder
-        self.environment = {**os.environ, **environment}
+        # Ray's files go to a folder of TMPDIR's, which shall be the machine's own.
+        self.environment = {**os.environ, "TMPDIR": "/tmp", **environment}
         (folder / "ray").mkdir(parents=True)
 
     def command(self, command: str | Sequence[str]) -> list[str]:
