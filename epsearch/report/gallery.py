@@ -9,21 +9,16 @@ from epsearch.report.axes import is_grid
 from epsearch.report.curve import BASELINE, curve_info, plot_curve
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.histogram import STRIP, histogram_info, plot_histogram
-from epsearch.report.learning import learning_info, plot_learning
-from epsearch.report.literature import literature_info, plot_literature
 from epsearch.report.progress import fraction_info, plot_fractions, plot_progress, progress_info
 from epsearch.report.scatter import plot_scatter, scatter_info
-from epsearch.report.timeline import plot_timeline, timeline_info
 
 
 def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
     """What there is to draw, in reading order; what there is nothing for is left out.
 
     heatmap-lr-eps (Figs. 6, 7), heatmap-eps-beta2 (Fig. 10; where beta2 was varied), probe-histogram
-    (Figs. 8, 9) and range-literature (Table 3; both where there was a probe), histogram-progress and adaptive-share
-    (Figs. 8, 9 and Table 2, of the best trial's training; where the study records histograms), sgd-momentum-lr
-    (Fig. 5; where that baseline was run), learning-curves (where a trial is complete after two epochs or more),
-    trials-over-time (where two trials have ended).
+    (Figs. 8, 9; where there was a probe), histogram-progress and adaptive-share (Figs. 8, 9 and Table 2, of the best
+    trial's training; where the study records histograms), sgd-momentum-lr (Fig. 5; where that baseline was run).
     `strip` limits the height of the histogram's layers, in pixels.
     """
     drawn: dict[str, go.Figure] = {}
@@ -34,7 +29,6 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
     if outcome.probe is not None:
         eps = outcome.best.eps if outcome.best else None
         drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps), strip)
-        drawn["range-literature"] = plot_literature(literature_info(outcome.probe))
     if outcome.progress is not None:
         whose = "the best trial's training"
         drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))
@@ -44,12 +38,6 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
         drawn["sgd-momentum-lr"] = plot_curve(
             curve_info(outcome.trials, goal=outcome.goal, metric=outcome.metric, reference=reference)
         )
-    learned = learning_info(outcome.trials, outcome.optimizer, goal=outcome.goal, metric=outcome.metric)
-    if learned.epochs > 1:
-        drawn["learning-curves"] = plot_learning(learned)
-    timeline = timeline_info(outcome.trials, outcome.optimizer, goal=outcome.goal, metric=outcome.metric)
-    if timeline.ended > 1:
-        drawn["trials-over-time"] = plot_timeline(timeline)
     return drawn
 
 

@@ -56,7 +56,7 @@ def test_200_layers_do_not_break_the_study(study, tmp_path):
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
     loaded = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path}/study.db")
     assert len(loaded.trials) == 1
-    assert loaded.user_attrs == {}
+    assert loaded.user_attrs.keys() == {"epsearch:verdict", "epsearch:eps_range"}  # figures are elsewhere
 
 
 def test_names_are_no_markup_in_the_note(study, tmp_path):
