@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -38,13 +39,17 @@ def category_axis(name: str, values: Sequence[float]) -> dict[str, object]:
     }
 
 
-def log_axis(name: str) -> dict[str, object]:
-    """A log axis for `log_position` of the hyperparameter `name`; that of beta2 is log in 1 - beta2."""
+def log_axis(name: str, positions: Sequence[float]) -> dict[str, object]:
+    """A log axis for `log_position` of the hyperparameter `name`; that of beta2 is log in 1 - beta2.
+
+    Its ticks are whole decades where the `positions` span two or more: others would run into each other on a phone.
+    """
+    span = math.log10(max(positions) / min(positions)) if positions else 0.0
     axis: dict[str, object] = {
         "type": "log",
         "tickformat": "~e",
-        "nticks": 6,
         "title": {"text": AXIS_TITLES[name]},
+        **({"dtick": math.ceil(span / 8)} if span >= 2 else {"nticks": 6}),
     }
     if name == "beta2":
         complements = [power_of_ten(-digits) for digits in range(9)]

@@ -106,5 +106,5 @@ def plot_curve(info: CurveInfo) -> go.Figure:
         yaxis={"title": {"text": metric}},
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     )
-    figure.update_xaxes(**log_axis("lr"))
+    figure.update_xaxes(**log_axis("lr", info.lrs))
     return figure

@@ -9,8 +9,11 @@ from epsearch.report.axes import is_grid
 from epsearch.report.curve import BASELINE, curve_info, plot_curve
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.histogram import STRIP, histogram_info, plot_histogram
+from epsearch.report.learning import learning_info, plot_learning
+from epsearch.report.literature import literature_info, plot_literature
 from epsearch.report.progress import fraction_info, plot_fractions, plot_progress, progress_info
 from epsearch.report.scatter import plot_scatter, scatter_info
+from epsearch.report.timeline import plot_timeline, timeline_info
 
 
 def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
@@ -18,7 +21,9 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
 
     heatmap-lr-eps (Figs. 6, 7), heatmap-eps-beta2 (Fig. 10; where beta2 was varied), probe-histogram
     (Figs. 8, 9; where there was a probe), histogram-progress and adaptive-share (Figs. 8, 9 and Table 2, of the best
-    trial's training; where the study records histograms), sgd-momentum-lr (Fig. 5; where that baseline was run).
+    trial's training; where the study records histograms), eps-range (Table 3; where there was a probe),
+    sgd-momentum-lr (Fig. 5; where that baseline was run), learning-curves (where trials have several epochs),
+    trials-in-order.
     `strip` limits the height of the histogram's layers, in pixels.
     """
     drawn: dict[str, go.Figure] = {}
@@ -33,11 +38,20 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
         whose = "the best trial's training"
         drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))
         drawn["adaptive-share"] = plot_fractions(fraction_info(outcome.progress, whose))
+    if outcome.probe is not None:
+        best = outcome.best.eps if outcome.best else None
+        drawn["eps-range"] = plot_literature(literature_info(outcome.probe.range, outcome.optimizer, best))
     if any(trial.optimizer == BASELINE and trial.lr is not None for trial in outcome.trials):
         reference = outcome.best.value if outcome.best and outcome.optimizer != BASELINE else None
         drawn["sgd-momentum-lr"] = plot_curve(
             curve_info(outcome.trials, goal=outcome.goal, metric=outcome.metric, reference=reference)
         )
+    learnt = learning_info(outcome.trials, outcome.optimizer, goal=outcome.goal, metric=outcome.metric)
+    if any(len(curve.values) > 1 for curve in learnt.curves):
+        drawn["learning-curves"] = plot_learning(learnt)
+    timeline = timeline_info(_searched(outcome), goal=outcome.goal, metric=outcome.metric)
+    if len(timeline.trials) > 1:
+        drawn["trials-in-order"] = plot_timeline(timeline)
     return drawn
 
 

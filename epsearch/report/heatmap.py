@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,20 @@ class HeatmapInfo:
     def best_trial(self) -> Trial | None:
         """The trial that the best cell shows."""
         return self.rows[self.best[0]][self.best[1]].trial if self.best else None
+
+    def diagonals(self) -> dict[float, list[tuple[int, int]]]:
+        """The (i, j) of equal lr/eps by log10 of it, upwards; those of two cells or more, of a map of lr and eps.
+
+        Where ε is far above ẑ the outcome depends on this ratio alone (Section 4.2).
+        """
+        found: dict[float, list[tuple[int, int]]] = {}
+        if {self.x, self.y} == {"lr", "eps"}:
+            for i, y in enumerate(self.ys):
+                for j, x in enumerate(self.xs):
+                    lr, eps = (x, y) if self.x == "lr" else (y, x)
+                    if lr and eps:
+                        found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
+        return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
 
     def cells(self) -> Iterator[tuple[int, int, Cell]]:
         """Every cell with its row and column."""
@@ -110,6 +125,8 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
     for state in MARKS:
         if any(cell.state == state for _, _, cell in info.cells()):
             figure.add_trace(_marks(info, state))
+    if diagonals := info.diagonals():
+        figure.add_trace(_diagonals(info, diagonals))
     # Shapes count categories from 0, so a cell reaches half a step to either side.
     if info.best is not None:
         i, j = info.best
@@ -165,6 +182,30 @@ def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
         name=f"{mark.sign} {mark.word}",
         showlegend=True,
         **_grid(info),
+    )
+
+
+def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, int]]]) -> go.Scatter:
+    """Lines of equal lr/eps through the cells' centres, drawn when the legend's entry is clicked."""
+    columns = [label(info.x, value) for value in info.xs]
+    rows = [label(info.y, value) for value in info.ys]
+    xs: list[str | None] = []
+    ys: list[str | None] = []
+    ratios: list[str] = []
+    for ratio, cells in diagonals.items():
+        xs += [*(columns[j] for _, j in cells), None]
+        ys += [*(rows[i] for i, _ in cells), None]
+        ratios += [f"α/ε {rounded('lr', 10**ratio)}"] * (len(cells) + 1)
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": ACCENT, "width": 1.5, "dash": "dot"},
+        name="equal α/ε (click)",
+        visible="legendonly",
+        showlegend=True,
+        hovertext=ratios,
+        hoverinfo="text",
     )
 
 

@@ -16,7 +16,7 @@ main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
 h1, h2, p, dt, dd, td { overflow-wrap: anywhere; }
 h1 { margin: .5rem 0 0; font-size: 1.6rem; line-height: 1.25; }
 h2 { margin: 2.5rem 0 .25rem; font-size: 1.2rem; }
-p span { white-space: nowrap; }
+p span, dd span { white-space: nowrap; }
 .soft { color: var(--soft); margin-top: .25rem; }
 dl {
   display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem; margin: 1.25rem 0;

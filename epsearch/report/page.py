@@ -14,10 +14,11 @@ from plotly.offline import get_plotlyjs
 from epsearch.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.records import Layer, Outcome, Trial
 from epsearch.report.gallery import figures
+from epsearch.report.literature import LITERATURE
 from epsearch.report.look import SCRIPT, STYLE
 from epsearch.report.progress import fraction_info
 from epsearch.report.style import DARK, LIGHT, TITLE_ROOM
-from epsearch.report.summary import LITERATURE, sentences
+from epsearch.report.summary import sentences
 from epsearch.report.verdict import command, verdict
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -97,7 +98,7 @@ def _head(outcome: Outcome) -> str:
     complete = sum(trial.state == "complete" for trial in outcome.trials)
     facts.append(("Trials complete", f"{complete} of {len(outcome.trials)}", ""))
     cards = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(fact)} <small>{escape(more)}</small></dd></div>"
+        f"<div><dt>{escape(name)}</dt><dd>{_unbroken(escape(fact))} <small>{_unbroken(escape(more))}</small></dd></div>"
         for name, fact, more in facts
     )
     summary = _unbroken(escape(" ".join(sentences(outcome))))
@@ -124,7 +125,7 @@ def _verdict(outcome: Outcome) -> str:
 
 
 def _unbroken(html: str) -> str:
-    """`html` with no line break inside 1e-2, which a browser would make after the hyphen."""
+    """`html` with no line break inside 1e-2, as a browser would make after the hyphen."""
     return re.sub(r"\d[\d.]*e-\d+", r"<span>\g<0></span>", html)
 
 

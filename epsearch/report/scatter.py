@@ -1,11 +1,16 @@
-"""Performance over two hyperparameters drawn from intervals: where no two trials share a cell, points."""
+"""Performance over two hyperparameters drawn from intervals: points over a surface, where no two share a cell."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
+from scipy.interpolate import LinearNDInterpolator
+from scipy.spatial import QhullError
 
 from epsearch.labels import SYMBOLS, plotly_text
 from epsearch.records import Goal, Trial, best_trial
@@ -15,10 +20,25 @@ from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
 from epsearch.report.heatmap import describe
 from epsearch.report.style import ACCENT, LIGHT, MARKS, headline, marker
 
+STEPS = 60
+"""Points of the surface along each axis."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Values between the trials: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside of them."""
+
+    xs: npt.NDArray[np.float64]
+    ys: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class ScatterInfo:
-    """What the points show: one cell for each trial that has an x and a y, and the best complete trial."""
+    """What the points show: one cell for each trial that has an x and a y, and the best complete trial.
+
+    `surface` lies between the complete ones; None where they span no area.
+    """
 
     x: str
     y: str
@@ -27,6 +47,7 @@ class ScatterInfo:
     goal: Goal
     best: Trial | None
     colours: Colours | None
+    surface: Surface | None
 
 
 def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str) -> ScatterInfo:
@@ -41,12 +62,42 @@ def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric:
         goal=goal,
         best=best_trial(complete, goal),
         colours=colours_of([point.value for point in points if point.value is not None], goal),
+        surface=_surface(complete, x, y),
     )
+
+
+def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
+    """Linear between neighbouring trials, in the logarithms; nothing is said of what lies outside of them."""
+    places = np.array([[math.log10(log_position(name, trial.cell[name])) for name in (x, y)] for trial in trials])
+    if len(places) < 4:
+        return None
+    values = np.array([trial.value for trial in trials])
+    try:
+        between = LinearNDInterpolator(places, values, rescale=True)
+    except QhullError:  # all on one line
+        return None
+    xs, ys = (np.linspace(places[:, axis].min(), places[:, axis].max(), STEPS) for axis in (0, 1))
+    return Surface(10**xs, 10**ys, between(*np.meshgrid(xs, ys)))
 
 
 def plot_scatter(info: ScatterInfo) -> go.Figure:
     """The points over log axes, coloured by value, the best ringed, other states by their own signs."""
     figure = go.Figure(layout={"template": LIGHT, "height": 600})
+    if info.surface is not None:
+        figure.add_trace(
+            go.Contour(
+                x=info.surface.xs,
+                y=info.surface.ys,
+                # To four digits: a page of many digits is a large page.
+                z=[[None if math.isnan(z) else float(f"{z:.4g}") for z in row] for row in info.surface.values],
+                contours={"coloring": "heatmap"},
+                line={"width": 0},
+                opacity=0.45,
+                coloraxis="coloraxis",
+                hoverinfo="skip",
+                name="interpolated",
+            )
+        )
     if info.colours is not None:
         done = [point for point in info.points if point.state == "complete"]
         figure.add_trace(
@@ -60,9 +111,11 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
         ring = {"size": 20, "symbol": "circle-open", "color": ACCENT, "line": {"width": 3}}
         figure.add_trace(_points(info, [cell_of([info.best], info.goal)], ring).update(hoverinfo="skip"))
     over = f"{plotly_text(info.metric)} over {SYMBOLS[info.x]} and {SYMBOLS[info.y]} ({BETTER[info.goal]})"
-    figure.update_layout(title=headline(over, info.best, "ringed"))
-    figure.update_xaxes(**log_axis(info.x))
-    figure.update_yaxes(**log_axis(info.y))
+    more = "; colours between the trials are interpolated" if info.surface is not None else ""
+    figure.update_layout(title=headline(over, info.best, "ringed", more))
+    for name, update in ((info.x, figure.update_xaxes), (info.y, figure.update_yaxes)):
+        trials = [point.trial for point in info.points if point.trial is not None]
+        update(**log_axis(name, [log_position(name, trial.cell[name]) for trial in trials]))
     return figure
 
 

@@ -7,9 +7,7 @@ from collections import Counter
 from epsearch.labels import count, label, listed, measured, one_line, place
 from epsearch.records import Outcome
 from epsearch.report.curve import BASELINE
-
-LITERATURE = 21
-"""Values of ε searched by the widest range in the literature, 1e-10 to 1e10 (Table 3)."""
+from epsearch.report.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:

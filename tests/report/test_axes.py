@@ -1,6 +1,6 @@
 import pytest
 
-from epsearch.report.axes import is_grid
+from epsearch.report.axes import is_grid, log_axis
 
 from .sample import trial
 
@@ -28,3 +28,10 @@ def test_points_are_round_or_shared(name, values, expected):
 
 def test_a_lost_trial_run_again_makes_no_grid():
     assert not is_grid(trials("lr", [0.00123456, 0.00123456, 0.00345678]), "lr")
+
+
+def test_ticks_are_whole_decades_where_there_are_two():
+    assert log_axis("lr", [1e-4, 1e-3, 1e-1])["dtick"] == 1
+    assert log_axis("eps", [1e-16, 1e4])["dtick"] == 3
+    assert "dtick" not in log_axis("lr", [1e-3, 3e-3])
+    assert "dtick" not in log_axis("lr", [])

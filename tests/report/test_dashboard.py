@@ -1,7 +1,5 @@
 import json
-import signal
 import socket
-import subprocess
 import sys
 import urllib.request
 
@@ -11,7 +9,10 @@ import pytest
 from epsearch.engines.storage import open_storage
 from epsearch.errors import UserError
 from epsearch.report import dashboard
+from epsearch.report.gallery import figures
 from epsearch.report.publish import publish
+
+from .served import served
 
 
 @pytest.fixture
@@ -35,26 +36,15 @@ def get(address):
 def test_the_server_answers_with_the_figures_and_ends_quietly(url, outcome):
     pytest.importorskip("optuna_dashboard")
     publish(optuna.load_study(study_name="study", storage=url), outcome)
-    code = (
-        "from epsearch.engines.storage import open_storage; from epsearch.report.dashboard import serve;"
-        f"serve(open_storage({url!r}, ''), port=0)"
-    )
-    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        address = server.stdout.readline().split()[2]
+    with served(url) as address:
         assert address.startswith("http://127.0.0.1:")
         assert "<html" in get(address + "dashboard").lower()
         (summary,) = json.loads(get(address + "api/studies"))["study_summaries"]
         study = json.loads(get(f"{address}api/studies/{summary['study_id']}"))
         graphs = {graph["id"]: graph["graph_object"] for graph in study["plotly_graph_objects"]}
-        assert set(graphs) == {"heatmap-lr-eps", "heatmap-eps-beta2", "probe-histogram", "sgd-momentum-lr"}
+        assert set(graphs) == set(figures(outcome))
         assert json.loads(graphs["heatmap-lr-eps"])["data"][0]["type"] == "heatmap"
         assert "0.9120" in study["note"]["body"]
-    finally:
-        server.send_signal(signal.SIGINT)
-        _, said = server.communicate(timeout=30)
-    assert server.returncode == 0
-    assert said == ""
 
 
 def test_an_occupied_port_is_named(storage):

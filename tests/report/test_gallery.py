@@ -9,7 +9,9 @@ def test_everything_there_is(outcome):
         "heatmap-lr-eps",
         "heatmap-eps-beta2",
         "probe-histogram",
+        "eps-range",
         "sgd-momentum-lr",
+        "trials-in-order",
     ]
 
 
@@ -24,7 +26,8 @@ def test_nothing_there_is(tmp_path):
 
 def test_one_beta2_is_no_map(tmp_path):
     trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
-    assert list(figures(sample.outcome(tmp_path, probe=None, trials=trials))) == ["heatmap-lr-eps"]
+    drawn = figures(sample.outcome(tmp_path, probe=None, trials=trials))
+    assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
 
 
 def test_points_make_a_heatmap_and_drawn_values_a_scatter(tmp_path):
@@ -42,5 +45,11 @@ def test_the_histogram_points_out_the_best_eps(outcome):
 def test_a_study_of_the_baseline_alone(tmp_path):
     outcome = sample.outcome(tmp_path, optimizer="sgd_momentum", probe=None, trials=sample.baseline_trials(0))
     drawn = figures(outcome)
-    assert list(drawn) == ["sgd-momentum-lr"]
+    assert list(drawn) == ["sgd-momentum-lr", "trials-in-order"]
     assert not any("adaptive" in (trace.name or "") for trace in drawn["sgd-momentum-lr"].data)
+
+
+def test_several_epochs_are_a_learning_curve(tmp_path):
+    history = [(1, 0.4), (2, 0.5)]
+    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history)]))
+    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history[:1])]))

@@ -114,3 +114,18 @@ def test_a_hostile_metric_is_no_markup():
     metric = '<a href="https://example.org">x</a>'
     figure = plot_heatmap(heatmap_info([trial(0, 0.5)], "lr", "eps", goal="maximize", metric=metric))
     assert "<a" not in figure.layout.title.text + figure.data[0].hovertext[0][0]
+
+
+def test_diagonals_join_cells_of_equal_lr_over_eps():
+    info = info_of([trial(0, 0.5, lr=lr, eps=eps) for lr in (1e-3, 1e-2) for eps in (1e-8, 1e-7)])
+    assert info.diagonals() == {5.0: [(0, 0), (1, 1)]}
+    (line,) = [trace for trace in plot_heatmap(info).data if trace.type == "scatter"]
+    assert (line.x, line.y) == (("1e-3", "1e-2", None), ("1e-8", "1e-7", None))
+    assert line.hovertext[0] == "α/ε 1e5"
+    assert line.visible == "legendonly"  # on request
+
+
+def test_steps_that_differ_have_no_diagonals_nor_has_a_map_of_beta2():
+    assert info_of([trial(0, 0.5, lr=1e-3, eps=1e-8), trial(1, 0.5, lr=3e-3, eps=1e-7)]).diagonals() == {}
+    beta2 = info_of([trial(0, 0.5, beta2=0.9), trial(1, 0.5, beta2=0.99, eps=1e-7)], x="eps", y="beta2")
+    assert beta2.diagonals() == {}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
+from epsearch.report.gallery import figures
 from epsearch.report.page import page
 from epsearch.report.verdict import verdict
 
@@ -71,7 +72,7 @@ def test_the_verdict_its_reasons_and_the_next_command(outcome, tmp_path):
 def test_sections_and_tables(outcome):
     reader = read(page(outcome))
     ids = [attrs["id"] for tag, attrs in reader.tags if attrs.get("class") == "figure"]
-    assert ids == ["heatmap-lr-eps", "heatmap-eps-beta2", "probe-histogram", "sgd-momentum-lr"]
+    assert ids == list(figures(outcome))
     rows = sum(tag == "tr" for tag, _ in reader.tags)
     assert rows == 1 + len(outcome.probe.layers) + 1 + len(outcome.trials)
     assert "classifier.unused" in reader.text

@@ -4,6 +4,7 @@ import sys
 import optuna
 import pytest
 
+from epsearch.report.gallery import figures
 from epsearch.report.publish import CARD, HEADING, publish
 
 from . import hostile, sample
@@ -25,7 +26,7 @@ def published(study):
 
 def test_figures_and_note_lie_in_the_study(study, outcome):
     publish(study, outcome)
-    assert set(published(study)) == {"heatmap-lr-eps", "heatmap-eps-beta2", "probe-histogram", "sgd-momentum-lr"}
+    assert set(published(study)) == set(figures(outcome))
     assert "0.9120" in published(study)["heatmap-lr-eps"]
     assert dashboard.get_note(study).startswith(HEADING)
 
@@ -69,7 +70,7 @@ def test_names_are_no_markup_in_the_note(study, tmp_path):
 @pytest.mark.parametrize("name", hostile.NAMES)
 def test_hostile_names_can_be_published(study, tmp_path, name):
     publish(study, hostile.outcome(tmp_path, name))
-    assert len(published(study)) == 4
+    assert len(published(study)) == 6
 
 
 def test_without_the_dashboard_nothing_happens(study, outcome, monkeypatch):

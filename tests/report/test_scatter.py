@@ -1,3 +1,7 @@
+import math
+
+import pytest
+
 from epsearch.report.scatter import plot_scatter, scatter_info
 
 from .sample import trial
@@ -36,3 +40,36 @@ def test_nothing_complete():
     info = scatter_info([trial(0, lr=0.00123456)], "lr", "eps", goal="maximize", metric="accuracy")
     assert info.best is None
     assert plot_scatter(info).layout.title.subtitle.text == "no complete trial yet"
+
+
+def drawn(number, value, lr, eps):
+    return trial(number, value, lr=lr * 1.000123, eps=eps * 1.000123)
+
+
+def test_the_surface_is_linear_in_the_logarithms_and_ends_with_the_trials():
+    corners = [drawn(0, 0.0, 1e-4, 1e-8), drawn(1, 0.2, 1e-2, 1e-8), drawn(2, 0.4, 1e-4, 1e-4)]
+    middle = drawn(3, 0.3, 1e-3, 1e-6)
+    info = scatter_info([*corners, middle], "lr", "eps", goal="maximize", metric="accuracy")
+    surface = info.surface
+    assert surface.values[0, 0] == pytest.approx(0)
+    assert surface.values[0, -1] == pytest.approx(0.2)
+    assert math.isnan(surface.values[-1, -1])  # outside of the triangle nothing is said
+    assert surface.xs[[0, -1]] == pytest.approx([1e-4 * 1.000123, 1e-2 * 1.000123])
+    figure = plot_scatter(info)
+    assert figure.data[0].type == "contour"
+    assert "interpolated" in figure.layout.title.subtitle.text
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [drawn(number, 0.1 * number, 10.0**-number, 1e-6) for number in range(1, 7)],
+        [drawn(0, 0.5, 1e-3, 1e-6)] * 5,
+        [drawn(0, 0.5, 1e-3, 1e-6), drawn(1, 0.5, 1e-2, 1e-5)],
+        [],
+    ],
+)
+def test_trials_that_span_no_area_have_no_surface(trials):
+    info = scatter_info(trials, "lr", "eps", goal="maximize", metric="accuracy")
+    assert info.surface is None
+    assert not any(trace.type == "contour" for trace in plot_scatter(info).data)

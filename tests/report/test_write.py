@@ -15,11 +15,13 @@ def test_files(outcome):
     assert report == outcome.directory / "report.html"
     there = sorted(str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*") if path.is_file())
     assert there == [
+        "figures/eps-range.html",
         "figures/heatmap-eps-beta2.html",
         "figures/heatmap-lr-eps.html",
         "figures/plotly.min.js",
         "figures/probe-histogram.html",
         "figures/sgd-momentum-lr.html",
+        "figures/trials-in-order.html",
         "report.html",
         "trials.csv",
     ]

@@ -1,0 +1,113 @@
+"""Trials in the order in which they began, and the best so far: whether the search was still gaining."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from epsearch.labels import number, plotly_text
+from epsearch.records import Goal, Trial
+from epsearch.report.cells import Cell, cell_of
+from epsearch.report.colours import BETTER, colours_of
+from epsearch.report.heatmap import describe
+from epsearch.report.style import ACCENT, BLUE, LIGHT, MARKS, marker
+
+
+@dataclass(frozen=True)
+class TimelineInfo:
+    """What the figure shows: a cell for each trial, by number.
+
+    `best` is the best value so far after each of them, None before the first complete one; `gained` the numbers of the
+    trials at which it rose (fell, where lower is better). `axis` are the values at the two ends of the figure's axis,
+    None where nothing is complete: one perplexity of 2000 does not flatten all the others.
+    """
+
+    trials: tuple[Cell, ...]
+    best: tuple[float | None, ...]
+    gained: tuple[int, ...]
+    axis: tuple[float, float] | None
+    metric: str
+    goal: Goal
+
+
+def timeline_info(trials: Sequence[Trial], *, goal: Goal, metric: str) -> TimelineInfo:
+    """Trials of one arm, in any state; those that still wait do not take part."""
+    begun = sorted((trial for trial in trials if trial.state != "waiting"), key=lambda trial: trial.number)
+    cells = tuple(cell_of([trial], goal) for trial in begun)
+    sign = 1 if goal == "maximize" else -1
+    best: list[float | None] = []
+    gained = []
+    for trial, cell in zip(begun, cells, strict=True):
+        so_far = best[-1] if best else None
+        if cell.value is not None and (so_far is None or sign * cell.value > sign * so_far):
+            so_far = cell.value
+            gained.append(trial.number)
+        best.append(so_far)
+    colours = colours_of([cell.value for cell in cells if cell.value is not None], goal)
+    axis = (colours.low, colours.high) if colours is not None else None
+    return TimelineInfo(cells, tuple(best), tuple(gained), axis, metric, goal)
+
+
+def plot_timeline(info: TimelineInfo) -> go.Figure:
+    """Points for the complete trials, a stepped line for the best so far, other states on the figure's floor."""
+    figure = go.Figure(layout={"template": LIGHT, "height": 420})
+    numbers = [cell.trial.number for cell in info.trials if cell.trial is not None]
+    done = [cell for cell in info.trials if cell.value is not None]
+    if info.axis is not None:
+        # Values beyond the axis stand on its edge: they are there, and the hover says how bad they were.
+        low, high = info.axis
+        figure.add_trace(
+            _points(info, done, {"color": BLUE, "size": 7, "opacity": 0.7}, "complete").update(
+                y=[min(max(cell.value or 0.0, low), high) for cell in done], cliponaxis=False
+            )
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=numbers,
+                y=info.best,
+                mode="lines",
+                line={"color": ACCENT, "shape": "hv", "width": 2},
+                name="best so far",
+                hoverinfo="skip",
+            )
+        )
+        room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
+    for state, mark in MARKS.items():
+        if some := [cell for cell in info.trials if cell.state == state]:
+            word = "running" if state == "missing" else mark.word
+            figure.add_trace(_points(info, some, marker(mark), word).update(y=[0.03] * len(some), yaxis="y2"))
+    metric = plotly_text(info.metric)
+    figure.update_layout(
+        title={
+            "text": f"Trials in their order: {metric} ({BETTER[info.goal]})",
+            "subtitle": {"text": _told(info)},
+        },
+        xaxis={"title": {"text": "trial"}},
+        yaxis={"title": {"text": metric}},
+        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
+    )
+    return figure
+
+
+def _points(info: TimelineInfo, cells: Sequence[Cell], look: dict[str, object], name: str) -> go.Scatter:
+    trials = [cell.trial for cell in cells if cell.trial is not None]
+    return go.Scatter(
+        x=[trial.number for trial in trials],
+        mode="markers",
+        marker=look,
+        name=name,
+        hovertext=["<br>".join(describe(cell, info.metric, shown=())) for cell in cells],
+        hoverinfo="text",
+    )
+
+
+def _told(info: TimelineInfo) -> str:
+    if not info.gained:
+        return "no complete trial yet"
+    last = info.gained[-1]
+    later = sum(cell.trial is not None and cell.trial.number > last for cell in info.trials)
+    best = next(value for value in reversed(info.best) if value is not None)
+    return f"{number(best)} was reached by trial {last}; {later or 'none'} came after it"

@@ -1,0 +1,27 @@
+"""A study's storage served by Optuna's dashboard, in a process of its own, as `epsearch dashboard` does."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def served(url: str) -> Iterator[str]:
+    """The address of the dashboard on the storage `url`; at the end it is interrupted, and must end quietly."""
+    code = (
+        "from epsearch.engines.storage import open_storage; from epsearch.report.dashboard import serve;"
+        f"serve(open_storage({url!r}, ''), port=0)"
+    )
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        yield server.stdout.readline().split()[2]
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert said == ""
