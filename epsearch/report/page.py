@@ -13,7 +13,6 @@ from plotly.offline import get_plotlyjs
 
 from epsearch.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.records import Layer, Outcome, Trial
-from epsearch.report.gallery import figures
 from epsearch.report.literature import LITERATURE
 from epsearch.report.look import SCRIPT, STYLE
 from epsearch.report.progress import fraction_info
@@ -25,12 +24,11 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 """The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
 
 
-def page(outcome: Outcome) -> str:
-    """The report as HTML: summary, maps, histogram, tables, and how to go on.
+def page(outcome: Outcome, drawn: dict[str, go.Figure]) -> str:
+    """The report as HTML: summary, the `figures` that were `drawn`, tables, and how to go on.
 
     plotly.js is inside, once; whatever the user named is escaped. Partial studies get the sections they can.
     """
-    drawn = figures(outcome)
     sections = [
         _head(outcome),
         _verdict(outcome),

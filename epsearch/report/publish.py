@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CARD = 480
 """Height in pixels of the dashboard's cards, which cut off what is taller."""
 
+ITS_OWN = "trials-in-order"
+"""The figure that the dashboard has without us, as its history; of 10,000 trials it would be 900 writes."""
+
 HEADING = "## Found by epsearch"
 """The first line of a note that is ours to replace."""
 
@@ -34,6 +37,8 @@ def publish(study: optuna.Study, outcome: Outcome) -> None:
     except ImportError:
         return
     for name, figure in figures(outcome, strip=CARD - AROUND).items():
+        if name == ITS_OWN:
+            continue
         figure.update_layout(height=min(figure.layout.height, CARD))
         optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
     written = optuna_dashboard.get_note(study)

@@ -30,12 +30,13 @@ def write_report(outcome: Outcome) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(outcome.directory / "trials.csv", trials_csv(outcome.trials))
     report = outcome.directory / "report.html"
-    write_atomically(report, page(outcome))
+    drawn = figures(outcome)
+    write_atomically(report, page(outcome, drawn))
     # 4.8 MB that all figures share; it changes only with Plotly's version.
     library, script = folder / "plotly.min.js", get_plotlyjs()
     if not library.exists() or library.stat().st_size != len(script.encode()):
         write_atomically(library, script)
-    for name, figure in figures(outcome).items():
+    for name, figure in drawn.items():
         html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
         write_atomically(folder / f"{name}.html", html)
     return report

@@ -5,11 +5,10 @@ import pytest
 
 from epsearch.errors import UserError
 from epsearch.report.comparison import COLUMNS, comparison
-from epsearch.report.page import page
 
 from . import hostile, sample
 from .sample import trial
-from .test_page import read
+from .test_page import page, read
 
 
 def named(directory: Path, name: str, **fields: object):
