@@ -39,6 +39,9 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/epoch_speed.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
+bench-search: $(VENV)/.installed-dev ## compare searches, simulated over the tables of benchmarks/outcomes.py
+	$(BIN)/python benchmarks/search_comparison.py benchmarks/results
+
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
@@ -55,4 +58,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench clean
+.PHONY: help quickstart test slow lint types format schema bench bench-search clean
