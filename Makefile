@@ -37,6 +37,8 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/probe_memory.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/epoch_speed.py
+	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/report_speed.py
+	$(BIN)/python benchmarks/range_holds.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
 bench-search: $(VENV)/.installed-dev ## compare searches, simulated over the tables of benchmarks/outcomes.py
