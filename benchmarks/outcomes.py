@@ -3,7 +3,7 @@
 For each study file in `benchmarks/outcomes/` and each optimizer: a probe at its default settings, and a grid over
 LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that it goes on where it was left; what
 came out is in benchmarks/results/outcomes.parquet (a row for each cell, with its value after every epoch) and
-outcomes.json (the probes; the sum of the trials' seconds, which overlap where cells are trained together; on what machine).
+outcomes.json (the probes; what the trials' seconds sum to, which overlap where cells are trained together; on what).
 
     EPSEARCH_DATA=… python benchmarks/outcomes.py [NAME ...]
 """
