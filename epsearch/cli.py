@@ -133,18 +133,26 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
 def report(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found, for machines.")] = False,
+    formats: Annotated[
+        list[str],
+        typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
+    ] = [],  # noqa: B006
 ) -> None:
     """Redraw the report of a run, also while it is running; of several, compare them in comparison.html."""
     from epsearch import pipeline
     from epsearch.console import say
+    from epsearch.report.export import export, formats_of
     from epsearch.report.machine import as_machines_read
     from epsearch.report.write import write_comparison
 
     _quiet_optuna()
+    wanted = formats_of(formats)
     outcomes = [pipeline.report(directory) for directory in directories]
     page = outcomes[0].directory / "report.html"
     if len(outcomes) > 1:
         page = write_comparison(outcomes, Path("comparison.html"))
+    for outcome in outcomes:
+        export(outcome, wanted)
     if as_json:
         found = [as_machines_read(outcome) for outcome in outcomes]
         typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))

@@ -1,0 +1,106 @@
+"""Figures as files for papers (PNG, SVG, PDF), and the trials as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from epsearch.errors import UserError
+from epsearch.records import Outcome
+from epsearch.report.gallery import figures
+from epsearch.report.table import COLUMNS
+from epsearch.wording import suggestion
+
+WIDTH, SCALE = 900, 2
+"""Layout pixels across, and pixels of a PNG in each of them."""
+
+SECONDS = 60.0
+"""What a browser may take for one figure."""
+
+
+IMAGES, PARQUET = ("png", "svg", "pdf"), "parquet"
+
+
+def formats_of(names: Sequence[str]) -> list[str]:
+    """The formats of these names.
+
+    Raises:
+        UserError: one is none.
+    """
+    known = [*IMAGES, PARQUET]
+    for name in names:
+        if name not in known:
+            raise UserError(f"--export {name}: there is no such format. {suggestion(name, known)}")
+    return [form for form in known if form in names]
+
+
+def export(outcome: Outcome, formats: Collection[str]) -> list[Path]:
+    """Write `figures/<id>.<format>` for each figure, or `trials.parquet`, into the outcome's directory.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        UserError: a package or a browser is missing, the browser failed, or a file cannot be written.
+    """
+    images = [form for form in IMAGES if form in formats]
+    written = _images(outcome, images) if images else []
+    return [*written, _parquet(outcome)] if PARQUET in formats else written
+
+
+def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
+    """All of them by one start of the browser, which takes longer than drawing."""
+    try:
+        import kaleido
+        from kaleido.errors import ChromeNotFoundError
+    except ImportError as error:
+        raise UserError("Images of figures need an extra: pip install 'epsearch[export]'") from error
+    folder = outcome.directory / "figures"
+    specs = []
+    for name, figure in figures(outcome).items():
+        # What a click on the legend would show has no place on paper.
+        figure.update_traces(visible=False, selector={"visible": "legendonly"})
+        for form in formats:
+            size = {"width": WIDTH, "height": figure.layout.height, "scale": SCALE if form == "png" else 1}
+            path = folder / f"{name}.{form}"
+            specs.append({"fig": figure.to_plotly_json(), "path": path, "opts": {"format": form, **size}})
+    try:
+        # Without MathJax, which would be fetched from the network.
+        kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False, "timeout": SECONDS})
+    except ChromeNotFoundError as error:
+        raise UserError(
+            "Images of figures are drawn by a browser, and none was found: install Chromium or Chrome, run "
+            "`kaleido_get_chrome`, or name one in BROWSER_PATH. report.html and figures/*.html are written."
+        ) from error
+    except Exception as error:
+        # Of a browser that ends, hangs or answers nonsense there are many, none of them ours.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"The browser could not draw the figures ({reason:.200}). BROWSER_PATH names another one; report.html and "
+            "figures/*.html are written."
+        ) from error
+    return [spec["path"] for spec in specs]
+
+
+def _parquet(outcome: Outcome) -> Path:
+    """The columns of trials.csv, with numbers as numbers and nothing where there is nothing."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError("Parquet needs an extra: pip install 'epsearch[export]'") from error
+    kinds = {"number": pyarrow.int64(), "epochs": pyarrow.int64(), "seed_values": pyarrow.list_(pyarrow.float64())}
+    kinds |= dict.fromkeys(("optimizer", "state", "fail_reason", "error"), pyarrow.string())
+    schema = pyarrow.schema([(column, kinds.get(column, pyarrow.float64())) for column in COLUMNS])
+    rows = [{column: _utf8(getattr(trial, column)) for column in COLUMNS} for trial in outcome.trials]
+    path = outcome.directory / "trials.parquet"
+    try:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    return path
+
+
+def _utf8(value: object) -> object:
+    """What UTF-8 cannot hold (a file name in an error message may be any bytes) becomes a question mark."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
