@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import os
+import signal
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 from epsearch.errors import UserError
 from epsearch.records import Outcome
@@ -14,8 +21,8 @@ from epsearch.wording import suggestion
 WIDTH, SCALE = 900, 2
 """Layout pixels across, and pixels of a PNG in each of them."""
 
-SECONDS = 60.0
-"""What a browser may take for one figure."""
+START_SECONDS, SECONDS = 60.0, 60.0
+"""What a browser may take to start, and for one image."""
 
 
 IMAGES, PARQUET = ("png", "svg", "pdf"), "parquet"
@@ -56,30 +63,81 @@ def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
     except ImportError as error:
         raise UserError("Images of figures need an extra: pip install 'epsearch[export]'") from error
     folder = outcome.directory / "figures"
-    specs = []
+    wanted = []
     for name, figure in figures(outcome).items():
         # What a click on the legend would show has no place on paper.
         figure.update_traces(visible=False, selector={"visible": "legendonly"})
         for form in formats:
             size = {"width": WIDTH, "height": figure.layout.height, "scale": SCALE if form == "png" else 1}
-            path = folder / f"{name}.{form}"
-            specs.append({"fig": figure.to_plotly_json(), "path": path, "opts": {"format": form, **size}})
+            wanted.append((folder / f"{name}.{form}", figure.to_plotly_json(), {"format": form, **size}))
     try:
         # Without MathJax, which would be fetched from the network.
-        kaleido.write_fig_from_object_sync(specs, kopts={"mathjax": False, "timeout": SECONDS})
+        browser = kaleido.Kaleido(mathjax=False, timeout=SECONDS)
+        drawn = _drawn(browser, [(figure, options) for _, figure, options in wanted])
     except ChromeNotFoundError as error:
         raise UserError(
             "Images of figures are drawn by a browser, and none was found: install Chromium or Chrome, run "
-            "`kaleido_get_chrome`, or name one in BROWSER_PATH. report.html and figures/*.html are written."
+            "`plotly_get_chrome`, or name one in BROWSER_PATH. report.html and figures/*.html are written."
         ) from error
     except Exception as error:
         # Of a browser that ends, hangs or answers nonsense there are many, none of them ours.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
         raise UserError(
             f"The browser could not draw the figures ({reason:.200}). BROWSER_PATH names another one; report.html and "
             "figures/*.html are written."
         ) from error
-    return [spec["path"] for spec in specs]
+    for (path, _, _), image in zip(wanted, drawn, strict=True):
+        try:
+            path.write_bytes(image)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}).") from error
+    return [path for path, _, _ in wanted]
+
+
+def _drawn(browser: Any, figures: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[bytes]:
+    """The images of figures with kaleido's options for each, by one start of the browser.
+
+    In a thread that is waited for no longer than it may take, since what kaleido awaits of a browser that does not
+    answer has no limit of its own. Its process is ended then, and with it what waits for it; also upon Ctrl-C.
+
+    Raises:
+        Exception: whatever kaleido raises.
+        TimeoutError: it took too long.
+    """
+    images: list[bytes] = []
+    raised: list[Exception] = []
+
+    async def draw() -> None:
+        async with browser:
+            for figure, options in figures:
+                images.append(await browser.calc_fig(figure, options))
+
+    def work() -> None:
+        try:
+            asyncio.run(draw())
+        except Exception as error:
+            raised.append(error)
+        except asyncio.CancelledError:  # how kaleido ends what waits for a browser that is gone
+            raised.append(RuntimeError("it ended before it was done"))
+
+    # What it says of a browser's end, beside raising it.
+    logging.getLogger("choreographer").setLevel(logging.CRITICAL)
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    limit = START_SECONDS + SECONDS * len(figures)
+    try:
+        thread.join(limit)
+        if thread.is_alive():
+            raise TimeoutError(f"no answer within {limit:g} seconds")
+    finally:
+        if thread.is_alive():
+            # Kaleido starts it in a group of its own.
+            with contextlib.suppress(AttributeError, ProcessLookupError):
+                os.killpg(browser.subprocess.pid, signal.SIGKILL)
+            thread.join(5)
+    if raised:
+        raise raised[0]
+    return images
 
 
 def _parquet(outcome: Outcome) -> Path:

@@ -1,12 +1,15 @@
 """Images drawn by a real browser, and Parquet read back."""
 
+import os
 import struct
 import sys
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from epsearch.errors import UserError
+from epsearch.report import export as module
 from epsearch.report.export import SCALE, WIDTH, export, formats_of
 from epsearch.report.gallery import figures
 from epsearch.report.table import COLUMNS
@@ -56,6 +59,39 @@ def test_a_browser_that_only_ends_is_said(outcome, monkeypatch):
     monkeypatch.setenv("BROWSER_PATH", "/bin/false")
     with pytest.raises(UserError, match="could not draw"):
         export(outcome, ["png"])
+
+
+def test_a_browser_that_never_answers_is_ended(outcome, monkeypatch, tmp_path):
+    pytest.importorskip("kaleido")
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(browser))
+    monkeypatch.setattr(module, "START_SECONDS", 2.0)
+    monkeypatch.setattr(module, "SECONDS", 0.1)
+    began = time.monotonic()
+    with pytest.raises(UserError, match="no answer within"):
+        export(outcome, ["svg"])
+    assert time.monotonic() - began < 30
+    pid = int((tmp_path / "pid").read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@needs_browser
+def test_an_image_that_takes_too_long_is_no_success(outcome, monkeypatch):
+    pytest.importorskip("kaleido")
+    monkeypatch.setattr(module, "SECONDS", 1e-3)
+    with pytest.raises(UserError, match="could not draw"):
+        export(outcome, ["svg"])
+
+
+@needs_browser
+def test_a_file_that_cannot_be_written_is_named(outcome):
+    pytest.importorskip("kaleido")
+    (outcome.directory / "figures" / "heatmap-lr-eps.svg").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"heatmap-lr-eps\.svg: cannot be written"):
+        export(outcome, ["svg"])
 
 
 @pytest.mark.parametrize(("package", "form"), [("kaleido", "png"), ("pyarrow", "parquet")])
