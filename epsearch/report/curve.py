@@ -12,8 +12,9 @@ from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import log_axis
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER
-from epsearch.report.heatmap import describe
-from epsearch.report.style import ACCENT, BLUE, LIGHT, MARKS, headline, marker
+from epsearch.report.floor import stand_on_floor
+from epsearch.report.heatmap import hovers
+from epsearch.report.style import ACCENT, BLUE, LIGHT, headline
 
 BASELINE = "sgd_momentum"
 
@@ -59,7 +60,7 @@ def plot_curve(info: CurveInfo) -> go.Figure:
             line={"color": BLUE},
             marker={"size": 9},
             name="SGD with momentum",
-            hovertext=["<br>".join(describe(cell, info.metric, shown=())) for _, cell in done],
+            hovertext=hovers((cell for _, cell in done), info.metric),
             hoverinfo="text",
         )
     )
@@ -85,26 +86,11 @@ def plot_curve(info: CurveInfo) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-    for state, mark in MARKS.items():
-        if some := [(lr, cell) for lr, cell in places if cell.state == state]:
-            # They have no value: they stand on the floor of the plot, on an axis of their own.
-            figure.add_trace(
-                go.Scatter(
-                    x=[lr for lr, _ in some],
-                    y=[0.04] * len(some),
-                    yaxis="y2",
-                    mode="markers",
-                    marker=marker(mark),
-                    name=mark.word,
-                    hovertext=["<br>".join(describe(cell, info.metric, shown=())) for _, cell in some],
-                    hoverinfo="text",
-                )
-            )
+    stand_on_floor(figure, places, info.metric)
     metric = plotly_text(info.metric)
     figure.update_layout(
         title=headline(f"{metric} of SGD with momentum over α ({BETTER[info.goal]})", info.best, "ringed"),
         yaxis={"title": {"text": metric}},
-        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     )
     figure.update_xaxes(**log_axis("lr", info.lrs))
     return figure

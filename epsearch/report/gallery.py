@@ -31,16 +31,15 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
         drawn["heatmap-lr-eps"] = _map(outcome, "lr", "eps")
     if len({trial.beta2 for trial in _searched(outcome)} - {None}) > 1:
         drawn["heatmap-eps-beta2"] = _map(outcome, "eps", "beta2")
+    eps = outcome.best.eps if outcome.best else None
     if outcome.probe is not None:
-        eps = outcome.best.eps if outcome.best else None
         drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps), strip)
     if outcome.progress is not None:
         whose = "the best trial's training"
         drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))
         drawn["adaptive-share"] = plot_fractions(fraction_info(outcome.progress, whose))
     if outcome.probe is not None:
-        best = outcome.best.eps if outcome.best else None
-        drawn["eps-range"] = plot_literature(literature_info(outcome.probe.range, outcome.optimizer, best))
+        drawn["eps-range"] = plot_literature(literature_info(outcome.probe.range, outcome.optimizer, eps))
     if any(trial.optimizer == BASELINE and trial.lr is not None for trial in outcome.trials):
         reference = outcome.best.value if outcome.best and outcome.optimizer != BASELINE else None
         drawn["sgd-momentum-lr"] = plot_curve(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -214,6 +214,11 @@ def _hover(info: HeatmapInfo, i: int, j: int, cell: Cell) -> str:
     if cell.trial is None:
         return "<br>".join([*lines, "not run yet"])
     return "<br>".join([*lines, *describe(cell, info.metric, shown=(info.x, info.y))])
+
+
+def hovers(cells: Iterable[Cell], metric: str) -> list[str]:
+    """The hover labels of points, each with all of its trial's hyperparameters."""
+    return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
 
 
 def describe(cell: Cell, metric: str, shown: Sequence[str]) -> list[str]:

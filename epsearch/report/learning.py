@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 
 from epsearch.labels import measured, number, place, plotly_text, rounded
-from epsearch.records import Goal, Trial, best_trial
+from epsearch.records import Goal, Trial
 from epsearch.report.axes import is_grid
 from epsearch.report.colours import BETTER
 from epsearch.report.curve import BASELINE
-from epsearch.report.style import ACCENT, LIGHT, TITLE_ROOM
+from epsearch.report.style import ACCENT, GREY, LIGHT, TITLE_ROOM, shades
 
 MOST = 8
 """Curves at most: more cannot be told apart."""
@@ -60,7 +59,7 @@ def learning_info(trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric
     baseline = next((trial for trial in complete if trial.optimizer == BASELINE != optimizer), None)
     return LearningInfo(
         curves=tuple(_curve(trial) for trial in shown),
-        best=best_trial(searched, goal),
+        best=next(iter(searched), None),
         baseline=_curve(baseline) if baseline is not None else None,
         points=points,
         metric=metric,
@@ -82,15 +81,13 @@ def _curve(trial: Trial) -> Curve:
 def plot_learning(info: LearningInfo) -> go.Figure:
     """The curves, from dark to bright as ε grows, the best one in the accent's colour, the baseline's dotted."""
     figure = go.Figure(layout={"template": LIGHT, "height": 440})
-    # Not to Viridis' ends: one is lost on black, the other on white.
-    colours = sample_colorscale("Viridis", np.linspace(0.2, 0.85, max(len(info.curves), 2)).tolist())
-    for curve, colour in zip(info.curves, colours, strict=False):
+    for curve, colour in zip(info.curves, shades(len(info.curves)), strict=True):
         best = curve.trial == info.best
         name = rounded("eps", curve.trial.eps) if curve.trial.eps is not None else ""
-        line = {"color": ACCENT, "width": 3} if best else {"color": colour}
+        line: dict[str, object] = {"color": ACCENT, "width": 3} if best else {"color": colour}
         figure.add_trace(_line(curve, f"ε {name}{' (best)' if best else ''}", line, info.metric))
     if info.baseline is not None:
-        line = {"color": "#8b949e", "dash": "dot", "width": 2}
+        line = {"color": GREY, "dash": "dot", "width": 2}
         figure.add_trace(_line(info.baseline, "SGD with momentum", line, info.metric))
     which = "the best trial at each ε" if info.points else f"the best {len(info.curves)} trials"
     metric = plotly_text(info.metric)

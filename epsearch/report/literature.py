@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from epsearch.labels import count, label, plotly_text, rounded
 from epsearch.records import EpsilonRange, power_of_ten
-from epsearch.report.style import ACCENT, BLUE, LIGHT
+from epsearch.report.style import ACCENT, BLUE, GREY, INK, LIGHT
 
 SEARCHED = {
     "Wang et al. 2021": EpsilonRange(lower=1e-16, upper=1e-5),
@@ -52,11 +52,11 @@ def plot_literature(info: LiteratureInfo) -> go.Figure:
                 y=[name],
                 orientation="h",
                 width=0.5,
-                marker={"color": BLUE if name == OURS else "#8b949e"},
+                marker={"color": BLUE if name == OURS else GREY},
                 text=count(len(searched.grid()), "power") + " of ten",
                 textposition="inside" if high - low > 6 else "outside",
                 insidetextanchor="middle",
-                insidetextfont={"color": "#1f2328"},
+                insidetextfont={"color": INK},
                 hovertext=f"{name}: {reach}",
                 hoverinfo="text",
                 showlegend=False,

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from epsearch.labels import percent, rounded
 from epsearch.records import ProbeHistory, power_of_ten
 from epsearch.report.histogram import bins_over, decade_axis, edges_of, shares_of
-from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
+from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM, shades
 
 SHOWN = 6
 """Epochs that the histograms are shown of, at most: the first, the last, and some between."""
@@ -174,10 +173,8 @@ def _telling(history: ProbeHistory) -> list[float]:
 def plot_fractions(info: FractionInfo) -> go.Figure:
     """A line over the epochs for each ε, the one trained with dashed and thick."""
     figure = go.Figure(layout={"template": LIGHT, "height": 420})
-    # Not to Viridis' ends: one is lost on black, the other on white.
-    colours = sample_colorscale("Viridis", np.linspace(0.2, 0.85, len(info.eps)).tolist())
     few = len(info.epochs) <= 40
-    for eps, colour, shares in zip(info.eps, colours, info.shares.T, strict=True):
+    for eps, colour, shares in zip(info.eps, shades(len(info.eps)), info.shares.T, strict=True):
         used = eps == info.used
         name = f"ε {rounded('eps', eps)}"
         figure.add_trace(

@@ -17,7 +17,7 @@ from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import log_axis, log_position
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
-from epsearch.report.heatmap import describe
+from epsearch.report.heatmap import hovers
 from epsearch.report.style import ACCENT, LIGHT, MARKS, headline, marker
 
 STEPS = 60
@@ -113,8 +113,8 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
     over = f"{plotly_text(info.metric)} over {SYMBOLS[info.x]} and {SYMBOLS[info.y]} ({BETTER[info.goal]})"
     more = "; colours between the trials are interpolated" if info.surface is not None else ""
     figure.update_layout(title=headline(over, info.best, "ringed", more))
+    trials = [point.trial for point in info.points if point.trial is not None]
     for name, update in ((info.x, figure.update_xaxes), (info.y, figure.update_yaxes)):
-        trials = [point.trial for point in info.points if point.trial is not None]
         update(**log_axis(name, [log_position(name, trial.cell[name]) for trial in trials]))
     return figure
 
@@ -126,7 +126,7 @@ def _points(info: ScatterInfo, points: Sequence[Cell], look: dict[str, object]) 
         y=[log_position(info.y, trial.cell[info.y]) for trial in trials],
         mode="markers",
         marker=look,
-        hovertext=["<br>".join(describe(point, info.metric, shown=())) for point in points],
+        hovertext=hovers(points, info.metric),
         hoverinfo="text",
         showlegend=False,
     )

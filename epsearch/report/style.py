@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from epsearch.labels import measured, place
 from epsearch.records import Trial
@@ -13,6 +15,12 @@ from epsearch.report.cells import CellState
 BLUE = "#4c78a8"
 ACCENT = "#e6007e"
 """Outlines the best and draws ε: told from every colour of Viridis, on white and on black."""
+
+GREY = "#8b949e"
+"""What is beside the point, on white and on black."""
+
+INK = "#1f2328"
+"""Text on white, and on `GREY`."""
 
 
 TITLE_ROOM = 60
@@ -34,7 +42,7 @@ class Mark(NamedTuple):
 
 
 MARKS: dict[CellState, Mark] = {
-    "pruned": Mark("–", "#8b949e", "#ffffff", "line-ew-open", "#8b949e", "pruned"),
+    "pruned": Mark("–", GREY, "#ffffff", "line-ew-open", GREY, "pruned"),
     "diverged": Mark("×", "#b3362d", "#ffffff", "x-thin-open", "#b3362d", "diverged"),
     "failed": Mark("!", "#8a5a2b", "#ffffff", "triangle-up-open", "#8a5a2b", "failed otherwise"),
     "missing": Mark("·", "rgba(128,128,128,0.18)", "#808080", "circle-open", "#808080", "not run yet"),
@@ -66,8 +74,14 @@ def _template(ink: str, line: str, paper: str) -> go.layout.Template:
     )
 
 
-LIGHT = _template(ink="#1f2328", line="#d8dee4", paper="#ffffff")
+LIGHT = _template(ink=INK, line="#d8dee4", paper="#ffffff")
 DARK = _template(ink="#e6edf3", line="#3d444d", paper="rgba(0,0,0,0)")
+
+
+def shades(how_many: int) -> list[str]:
+    """So many colours of Viridis from dark to bright, less its ends: one is lost on black, the other on white."""
+    colours: list[str] = sample_colorscale("Viridis", np.linspace(0.2, 0.85, how_many).tolist())
+    return colours
 
 
 def marker(mark: Mark) -> dict[str, object]:

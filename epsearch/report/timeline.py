@@ -11,8 +11,9 @@ from epsearch.labels import number, plotly_text
 from epsearch.records import Goal, Trial
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER, colours_of
-from epsearch.report.heatmap import describe
-from epsearch.report.style import ACCENT, BLUE, LIGHT, MARKS, marker
+from epsearch.report.floor import stand_on_floor
+from epsearch.report.heatmap import hovers
+from epsearch.report.style import ACCENT, BLUE, LIGHT
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,26 @@ def timeline_info(trials: Sequence[Trial], *, goal: Goal, metric: str) -> Timeli
 def plot_timeline(info: TimelineInfo) -> go.Figure:
     """Points for the complete trials, a stepped line for the best so far, other states on the figure's floor."""
     figure = go.Figure(layout={"template": LIGHT, "height": 420})
-    numbers = [cell.trial.number for cell in info.trials if cell.trial is not None]
-    done = [cell for cell in info.trials if cell.value is not None]
+    places = [(cell.trial.number, cell) for cell in info.trials if cell.trial is not None]
     if info.axis is not None:
-        # Values beyond the axis stand on its edge: they are there, and the hover says how bad they were.
         low, high = info.axis
+        done = [(at, cell) for at, cell in places if cell.value is not None]
         figure.add_trace(
-            _points(info, done, {"color": BLUE, "size": 7, "opacity": 0.7}, "complete").update(
-                y=[min(max(cell.value or 0.0, low), high) for cell in done], cliponaxis=False
+            go.Scatter(
+                x=[at for at, _ in done],
+                # Values beyond the axis stand on its edge: they are there, and the hover says how bad they were.
+                y=[min(max(cell.value or 0.0, low), high) for _, cell in done],
+                cliponaxis=False,
+                mode="markers",
+                marker={"color": BLUE, "size": 7, "opacity": 0.7},
+                name="complete",
+                hovertext=hovers((cell for _, cell in done), info.metric),
+                hoverinfo="text",
             )
         )
         figure.add_trace(
             go.Scatter(
-                x=numbers,
+                x=[at for at, _ in places],
                 y=info.best,
                 mode="lines",
                 line={"color": ACCENT, "shape": "hv", "width": 2},
@@ -75,10 +83,7 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
         )
         room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
         figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
-    for state, mark in MARKS.items():
-        if some := [cell for cell in info.trials if cell.state == state]:
-            word = "running" if state == "missing" else mark.word
-            figure.add_trace(_points(info, some, marker(mark), word).update(y=[0.03] * len(some), yaxis="y2"))
+    stand_on_floor(figure, places, info.metric, words={"missing": "running"})
     metric = plotly_text(info.metric)
     figure.update_layout(
         title={
@@ -87,27 +92,14 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
         },
         xaxis={"title": {"text": "trial"}},
         yaxis={"title": {"text": metric}},
-        yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
     )
     return figure
-
-
-def _points(info: TimelineInfo, cells: Sequence[Cell], look: dict[str, object], name: str) -> go.Scatter:
-    trials = [cell.trial for cell in cells if cell.trial is not None]
-    return go.Scatter(
-        x=[trial.number for trial in trials],
-        mode="markers",
-        marker=look,
-        name=name,
-        hovertext=["<br>".join(describe(cell, info.metric, shown=())) for cell in cells],
-        hoverinfo="text",
-    )
 
 
 def _told(info: TimelineInfo) -> str:
     if not info.gained:
         return "no complete trial yet"
-    last = info.gained[-1]
+    last, best = info.gained[-1], info.best[-1]
     later = sum(cell.trial is not None and cell.trial.number > last for cell in info.trials)
-    best = next(value for value in reversed(info.best) if value is not None)
+    assert best is not None, "it was gained"
     return f"{number(best)} was reached by trial {last}; {later or 'none'} came after it"
