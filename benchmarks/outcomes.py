@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import torch
 
 import epsearch
 from epsearch import pipeline
-from epsearch.records import power_of_ten
+from epsearch.records import EpsilonRange, power_of_ten
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -67,9 +68,7 @@ def compute(name: str, optimizer: str) -> None:
     began = time.time()
     dense = [f"search.lr={LRS}", f"search.eps={EPS[optimizer]}"]
     outcome = epsearch.run(study, overrides=[*chosen, *dense], directory=place / "grid")
-    print(
-        f"{name} {optimizer}: {len(outcome.trials)} cells, {time.time() - began:.0f} s, best {outcome.best}", flush=True
-    )
+    print(f"{name} {optimizer}: {len(outcome.trials)} cells, {time.time() - began:.0f} s", flush=True)
 
 
 def collect() -> None:
@@ -119,6 +118,24 @@ def collect() -> None:
     (RESULTS / "outcomes.json").write_text(json.dumps(said, indent=1) + "\n")
 
 
+def tables(results: Path = RESULTS) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """What `collect` kept: for each table what is said of its probe, and its rows."""
+    rows = pyarrow.parquet.read_table(results / "outcomes.parquet").to_pylist()
+    for probe in json.loads((results / "outcomes.json").read_text())["tables"]:
+        yield probe, [row for row in rows if all(row[key] == probe[key] for key in ("workload", "optimizer"))]
+
+
+def best_row(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row with the best value, by the table's goal; None where none has a value."""
+    pick = max if probe["goal"] == "maximize" else min
+    return pick((row for row in rows if row["value"] is not None), key=lambda row: row["value"], default=None)
+
+
+def range_of(probe: dict[str, Any]) -> EpsilonRange:
+    """The range that was probed."""
+    return EpsilonRange(lower=probe["lower"], upper=probe["upper"])
+
+
 def processor() -> str:
     """Its name, as Linux has it."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -130,7 +147,7 @@ def main() -> None:
     for name in names:
         for optimizer in EPS:
             compute(name, optimizer)
-            collect()
+        collect()
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ probe's one included. The goal is a value within 0.5 % of the best of the whole 
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import random
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import optuna
@@ -40,13 +40,19 @@ class Table:
     curves: dict[tuple[float, float], list[float]]
     found: EpsilonRange
 
-    def axis(self, index: int) -> list[float]:
-        """The lr (0) or eps (1) of the table, ascending."""
-        return sorted({cell[index] for cell in self.curves})
+    @cached_property
+    def lrs(self) -> list[float]:
+        """Of the table, ascending."""
+        return sorted({lr for lr, _ in self.curves})
+
+    @cached_property
+    def epss(self) -> list[float]:
+        """Of the table, ascending."""
+        return sorted({eps for _, eps in self.curves})
 
     def curve(self, lr: float, eps: float) -> list[float]:
         """Of the nearest cell."""
-        return self.curves[nearest(self.axis(0), lr), nearest(self.axis(1), eps)]
+        return self.curves[nearest(self.lrs, lr), nearest(self.epss, eps)]
 
     def better(self, one: float, other: float) -> bool:
         """Whether `one` is the better value."""
@@ -88,7 +94,7 @@ def grid(eps: Callable[[Table], list[float]]) -> Search:
     """lr × eps in an order that the seed shuffles."""
 
     def search(table: Table, seed: int) -> Iterator[Step]:
-        cells = list(itertools.product(table.axis(0), eps(table)))
+        cells = list(itertools.product(table.lrs, eps(table)))
         random.Random(seed).shuffle(cells)
         for cell in cells:
             curve = table.curve(*cell)
@@ -104,10 +110,10 @@ def sampled(bounds: Callable[[Table], tuple[float, float]], sampler: str, *, hal
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
         pruner = optuna.pruners.SuccessiveHalvingPruner() if halving else optuna.pruners.NopPruner()
         study = optuna.create_study(direction=table.goal, sampler=samplers[sampler](seed=seed), pruner=pruner)
-        lrs, (low, high) = table.axis(0), bounds(table)
+        low, high = bounds(table)
         while True:
             trial = study.ask()
-            lr = trial.suggest_float("lr", lrs[0], lrs[-1], log=True)
+            lr = trial.suggest_float("lr", table.lrs[0], table.lrs[-1], log=True)
             eps = low if low == high else trial.suggest_float("eps", low, high, log=True)
             curve = table.curve(lr, eps)
             seen: list[float] = []
@@ -147,23 +153,23 @@ SEARCHES: dict[str, tuple[int, Search]] = {
 
 def read(results: Path) -> dict[str, Table]:
     """The tables of outcomes.py, at the β₂ of the rule (β₁ = 0.9)."""
-    import pyarrow.parquet
+    # Here, since with it come torch and pyarrow, which a simulation over a table of one's own does without.
+    from outcomes import best_row, range_of, tables
 
-    rows = pyarrow.parquet.read_table(results / "outcomes.parquet").to_pylist()
-    tables = {}
-    for probe in json.loads((results / "outcomes.json").read_text())["tables"]:
-        mine = [row for row in rows if all(row[key] == probe[key] for key in ("workload", "optimizer"))]
-        values = [row["value"] for row in mine if row["value"] is not None]
+    found = {}
+    for probe, mine in tables(results):
+        best = best_row(probe, mine)
+        assert best is not None, "a table has values"
         ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
         beta2 = min({row["beta2"] for row in mine}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
-        tables[f"{probe['workload']} {probe['optimizer']}"] = Table(
+        found[f"{probe['workload']} {probe['optimizer']}"] = Table(
             probe["goal"],
             max(len(row["epochs"]) for row in mine),
-            max(values) if probe["goal"] == "maximize" else min(values),
+            best["value"],
             {(row["lr"], row["eps"]): row["epochs"] for row in mine if row["beta2"] == beta2},
-            EpsilonRange(lower=probe["lower"], upper=probe["upper"]),
+            range_of(probe),
         )
-    return tables
+    return found
 
 
 def main() -> None:
