@@ -92,7 +92,7 @@ def test_fashion_mnist_for_real(here: Path) -> None:
             raise
         pytest.skip(str(error))
     settings = ["training.epochs=1", "search.eps=endpoints", "search.lr=[1e-3]", "search.baselines=[]"]
-    outcome = epsearch.run(STUDIES / "fashion-mnist-mlp.yaml", settings)
+    outcome = epsearch.run(STUDIES / "paper" / "fashion-mnist-mlp.yaml", settings)
     assert outcome.probe is not None
     assert outcome.probe.settings["batches_per_epoch"] == 469
     assert [trial.eps for trial in outcome.trials] == outcome.probe.range.endpoints()
