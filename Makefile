@@ -41,8 +41,11 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/range_holds.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
-bench-search: $(VENV)/.installed-dev ## compare searches, simulated over the tables of benchmarks/outcomes.py
-	$(BIN)/python benchmarks/search_comparison.py benchmarks/results
+bench-search: $(VENV)/.installed-dev ## compare searches, simulated over the tables of benchmarks/outcomes.py (docs/benchmarks.md)
+	$(BIN)/python benchmarks/search_comparison.py
+
+reproduce: $(VENV)/.installed-dev ## the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
+	$(BIN)/python benchmarks/reproduction.py probe
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
@@ -60,4 +63,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench bench-search clean
+.PHONY: help quickstart test slow lint types format schema bench bench-search reproduce clean

@@ -2,8 +2,9 @@
 
 For each study file in `benchmarks/outcomes/` and each optimizer: a probe at its default settings, and a grid over
 LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that it goes on where it was left; what
-came out is in benchmarks/results/outcomes.parquet (a row for each cell, with its value after every epoch) and
-outcomes.json (the probes; what the trials' seconds sum to, which overlap where cells are trained together; on what).
+came out is in benchmarks/results/outcomes.parquet (a row for each cell, with its metric after every epoch, the mean
+over seeds, and the best of these) and outcomes.json (the probes; what the trials' seconds sum to, which overlap where
+cells are trained together; on what). A table that is computed anew replaces the one that was there.
 
     EPSEARCH_DATA=… python benchmarks/outcomes.py [NAME ...]
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,7 +27,8 @@ import torch
 
 import epsearch
 from epsearch import pipeline
-from epsearch.records import EpsilonRange, power_of_ten
+from epsearch.records import EpsilonRange, Outcome, Trial, power_of_ten
+from epsearch.studyfile import load_study
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -72,50 +75,72 @@ def compute(name: str, optimizer: str) -> None:
 
 
 def collect() -> None:
-    """The tables of every run that is complete, as the two files of results."""
-    rows: list[dict[str, Any]] = []
-    probes: list[dict[str, Any]] = []
+    """Every run that is complete, into the two files of results."""
+    rows, probes = [], []
     for place in sorted(RUNS.glob("*/grid")):
-        name, _, optimizer = place.parent.name.rpartition("-")
         outcome = pipeline.report(place)
         if any(trial.state in ("waiting", "running") for trial in outcome.trials):
             print(f"{place}: not complete, left out")
             continue
+        name, _, optimizer = place.parent.name.rpartition("-")
+        mine = {"workload": name, "optimizer": optimizer}
         probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
-        histogram = probe.histogram
-        median = min(power for k in range(-300, 100) if histogram.above(power := 10 ** (k / 10)) < 0.5)
-        probes.append(
-            {
-                "workload": name,
-                "optimizer": optimizer,
-                "goal": outcome.goal,
-                "metric": outcome.metric,
-                "lower": probe.range.lower,
-                "upper": probe.range.upper,
-                "median": median,
-                "batches_per_epoch": probe.settings["batches_per_epoch"],
-                "trial_seconds": round(sum(trial.seconds or 0.0 for trial in outcome.trials)),
-            }
-        )
-        rows += [
-            {
-                "workload": name,
-                "optimizer": optimizer,
-                "lr": trial.lr,
-                "eps": trial.eps,
-                "beta2": trial.beta2,
-                "value": trial.value,
-                "diverged": trial.fail_reason == "diverged",
-                "epochs": [value for _, value in trial.history],
-            }
-            for trial in outcome.trials
-        ]
+        probes.append({**mine, **said_of(probe, outcome)})
+        rows += [{**mine, **cell(trial, outcome)} for trial in outcome.trials]
+    anew = {table_of(probe) for probe in probes}
+    for probe, kept in tables() if (RESULTS / "outcomes.json").exists() else ():
+        if table_of(probe) not in anew:
+            probes.append(probe)
+            rows += kept
+    probes.sort(key=table_of)
     RESULTS.mkdir(exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), RESULTS / "outcomes.parquet", compression="zstd")
-    machine = {"cores": os.cpu_count(), "processor": processor(), "python": platform.python_version()}
-    versions = {"torch": torch.__version__, "epsearch": epsearch.__version__, "date": time.strftime("%Y-%m-%d")}
-    said = {"command": "python benchmarks/outcomes.py", **machine, **versions, "tables": probes}
-    (RESULTS / "outcomes.json").write_text(json.dumps(said, indent=1) + "\n")
+    (RESULTS / "outcomes.json").write_text(json.dumps({"tables": probes}, indent=1) + "\n")
+
+
+def said_of(probe: epsearch.ProbeResult, outcome: Outcome) -> dict[str, Any]:
+    """What the probe found, what was searched, how long it took and on what."""
+    histogram = probe.histogram
+    settings = load_study(outcome.directory / "study.yaml").training
+    return {
+        "goal": outcome.goal,
+        "metric": outcome.metric,
+        "epochs": settings.epochs,
+        "seeds": len(settings.seeds),
+        "lower": probe.range.lower,
+        "upper": probe.range.upper,
+        "median": min(power for k in range(-300, 100) if histogram.above(power := 10 ** (k / 10)) < 0.5),
+        "batches_per_epoch": probe.settings["batches_per_epoch"],
+        "trial_seconds": round(sum(trial.seconds or 0.0 for trial in outcome.trials)),
+        "on": f"{os.cpu_count()} cores, {processor()}; torch {torch.__version__}, Python {platform.python_version()}; "
+        + time.strftime("%Y-%m-%d"),
+    }
+
+
+def cell(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+    """A row of the table. A cell in which a seed diverged has the epochs that the first one came to."""
+    settings = load_study(outcome.directory / "study.yaml").training
+    assert settings.epochs is not None, "the files of outcomes/ say how many"
+    reported = [value for _, value in trial.history]
+    whole = len(reported) == settings.epochs * len(settings.seeds)
+    curve = (
+        [statistics.mean(reported[epoch :: settings.epochs]) for epoch in range(settings.epochs)]
+        if whole
+        else reported[: settings.epochs]
+    )
+    return {
+        "lr": trial.lr,
+        "eps": trial.eps,
+        "beta2": trial.beta2,
+        "value": (max if outcome.goal == "maximize" else min)(curve, default=None),
+        "diverged": not whole,
+        "epochs": curve,
+    }
+
+
+def table_of(probe: dict[str, Any]) -> tuple[str, str]:
+    """Which table it is."""
+    return probe["workload"], probe["optimizer"]
 
 
 def tables(results: Path = RESULTS) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:

@@ -9,11 +9,9 @@ whoever tries only the eps of the probed range, its two ends, or one fixed eps, 
 from __future__ import annotations
 
 from outcomes import best_row, range_of, tables
+from search_comparison import DEFAULT_EPS
 
 from epsearch.labels import label, number
-
-DEFAULT = {"adam": 1e-8, "rmsprop": 1e-8, "adabelief": 1e-16}
-"""The eps that each optimizer has unless told."""
 
 
 def main() -> None:
@@ -23,7 +21,7 @@ def main() -> None:
         found, best = range_of(probe), best_row(probe, rows)
         assert best is not None, "a table has values"
         lost = []
-        for eps in (found.grid(), found.endpoints(), [DEFAULT[probe["optimizer"]]]):
+        for eps in (found.grid(), found.endpoints(), [DEFAULT_EPS[probe["optimizer"]]]):
             mine = best_row(probe, (row for row in rows if row["eps"] in eps))
             lost.append(100 * abs(mine["value"] - best["value"]) / abs(best["value"]) if mine else float("inf"))
         print(

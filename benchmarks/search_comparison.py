@@ -1,44 +1,67 @@
 """Searches for lr and eps, simulated over the dense tables of outcomes.py: a trial is looked up instead of trained.
 
-    python benchmarks/search_comparison.py benchmarks/results [SEEDS]
+    python benchmarks/search_comparison.py [SEEDS]    # writes the tables and the figure of docs/benchmarks.md
 
 What a search draws is the nearest cell of the table; an eps beyond the table's ends is its end, which is right only
-where the ends are plateaus. Every search has the table's whole lr and the β₂ of the rule. Epochs are counted, the
-probe's one included. The goal is a value within 0.5 % of the best of the whole table, β₂ included.
+where the ends are plateaus. Every search has the table's whole lr and the β₂ of the rule, and its best there is the
+goal, to 0.5 %: what the rule for β₂ loses is another question (range_holds.py). Epochs are counted, the probe's one
+included.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
+import json
 import math
+import multiprocessing
 import random
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 from epsearch.records import EpsilonRange
 from epsearch.space import auto_beta2
 
-TRIALS = 200
+TRIALS = 100
 """The budget, in trials that are trained to their end."""
 
 CLOSE = 0.005
 
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+FIGURE = ROOT / "docs" / "search-comparison.svg"
+RESULTS = ROOT / "benchmarks" / "results"
+
+DEFAULT_EPS = {"adam": 1e-8, "rmsprop": 1e-8, "adabelief": 1e-16}
+"""The eps that each optimizer has unless told."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """One workload and optimizer: the metric after every epoch by (lr, eps); a diverged cell's curve ends early."""
+    """One workload and optimizer: the metric after every epoch by (lr, eps); a diverged cell's curve ends early.
+
+    `median` is that of the probe's ẑ.
+    """
 
     goal: str
     epochs: int
-    best: float
     curves: dict[tuple[float, float], list[float]]
     found: EpsilonRange
+    optimizer: str
+    median: float
+
+    @cached_property
+    def best(self) -> float:
+        """Of all cells and epochs."""
+        return (max if self.goal == "maximize" else min)(value for curve in self.curves.values() for value in curve)
 
     @cached_property
     def lrs(self) -> list[float]:
@@ -54,13 +77,9 @@ class Table:
         """Of the nearest cell."""
         return self.curves[nearest(self.lrs, lr), nearest(self.epss, eps)]
 
-    def better(self, one: float, other: float) -> bool:
-        """Whether `one` is the better value."""
-        return one > other if self.goal == "maximize" else one < other
-
-    def close(self, value: float) -> bool:
-        """Whether a value is within 0.5 % of the best."""
-        return abs(value - self.best) <= CLOSE * abs(self.best) or self.better(value, self.best)
+    def lost(self, value: float) -> float:
+        """By how much a value falls short of the best, as a share of it."""
+        return abs(value - self.best) / abs(self.best)
 
 
 Step = tuple[int, list[float]]
@@ -78,16 +97,23 @@ def spent(table: Table, curve: list[float]) -> int:
     return min(len(curve) + 1, table.epochs)
 
 
-def epochs_to_target(table: Table, steps: Iterable[Step], start: int = 0) -> int | None:
-    """Epochs until a trial has ended whose best epoch is close to the table's best; None beyond the budget."""
-    total = start
+def course(table: Table, steps: Iterable[Step], start: int = 0) -> list[tuple[int, float]]:
+    """Epochs spent whenever a trial ended that is better than those before, and what is lost still, to the budget."""
+    total, least = start, math.inf
+    found = []
     for epochs, values in steps:
         total += epochs
         if total > TRIALS * table.epochs:
-            return None
-        if any(table.close(value) for value in values):
-            return total
-    return None
+            break
+        if (lost := min(map(table.lost, values), default=math.inf)) < least:
+            least = lost
+            found.append((total, lost))
+    return found
+
+
+def epochs_to_goal(found: list[tuple[int, float]]) -> float:
+    """Epochs until what is lost is 0.5 % at most; infinite beyond the budget."""
+    return next((epochs for epochs, lost in found if lost <= CLOSE), math.inf)
 
 
 def grid(eps: Callable[[Table], list[float]]) -> Search:
@@ -103,8 +129,13 @@ def grid(eps: Callable[[Table], list[float]]) -> Search:
     return search
 
 
-def sampled(bounds: Callable[[Table], tuple[float, float]], sampler: str, *, halving: bool = False) -> Search:
-    """Optuna's sampler over log-uniform lr and eps, asked and told; with `halving`, pruned on the tables' epochs."""
+def sampled(
+    bounds: Callable[[Table], tuple[float, float]], sampler: str, *, halving: bool = False, effective: bool = False
+) -> Search:
+    """Optuna's sampler over log-uniform lr and eps, asked and told; with `halving`, pruned on the tables' epochs.
+
+    With `effective`, over η = lr / (z̃ + eps) and eps, where z̃ is the probe's median.
+    """
 
     def search(table: Table, seed: int) -> Iterator[Step]:
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
@@ -113,8 +144,14 @@ def sampled(bounds: Callable[[Table], tuple[float, float]], sampler: str, *, hal
         low, high = bounds(table)
         while True:
             trial = study.ask()
-            lr = trial.suggest_float("lr", table.lrs[0], table.lrs[-1], log=True)
             eps = low if low == high else trial.suggest_float("eps", low, high, log=True)
+            if effective:
+                # As wide as lr itself, around where eps is as large as ẑ; an lr beyond the table is its end.
+                middle = denominator(table, table.median)
+                eta = trial.suggest_float("eta", table.lrs[0] / middle, table.lrs[-1] / middle, log=True)
+                lr = eta * denominator(table, eps)
+            else:
+                lr = trial.suggest_float("lr", table.lrs[0], table.lrs[-1], log=True)
             curve = table.curve(lr, eps)
             seen: list[float] = []
             pruned = False
@@ -134,6 +171,12 @@ def sampled(bounds: Callable[[Table], tuple[float, float]], sampler: str, *, hal
     return search
 
 
+def denominator(table: Table, eps: float) -> float:
+    """What lr is divided by where ẑ is its median; AdaBelief's ε is compared with a square (Table 5)."""
+    total = table.median + eps
+    return math.sqrt(total) if table.optimizer == "adabelief" else total
+
+
 def _range(table: Table) -> tuple[float, float]:
     return table.found.lower, table.found.upper
 
@@ -146,52 +189,154 @@ SEARCHES: dict[str, tuple[int, Search]] = {
     "e: TPE, 1e-16 to 1e-5": (0, sampled(lambda _: (1e-16, 1e-5), "tpe")),
     "f: random, 1e-10 to 1e+10": (0, sampled(lambda _: (1e-10, 1e10), "random")),
     "g: successive halving, 1e-10 to 1e+10": (0, sampled(lambda _: (1e-10, 1e10), "random", halving=True)),
-    "h: eps 1e-8": (0, grid(lambda _: [1e-8])),
+    "h: the default eps": (0, grid(lambda table: [DEFAULT_EPS[table.optimizer]])),
+    "i: c, over η": (1, sampled(_range, "tpe", effective=True)),
 }
 """By name: epochs spent on a probe, and the search."""
 
 
-def read(results: Path) -> dict[str, Table]:
+def read(results: Path = RESULTS) -> dict[str, Table]:
     """The tables of outcomes.py, at the β₂ of the rule (β₁ = 0.9)."""
     # Here, since with it come torch and pyarrow, which a simulation over a table of one's own does without.
-    from outcomes import best_row, range_of, tables
+    from outcomes import range_of, tables
 
     found = {}
     for probe, mine in tables(results):
-        best = best_row(probe, mine)
-        assert best is not None, "a table has values"
         ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
         beta2 = min({row["beta2"] for row in mine}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
         found[f"{probe['workload']} {probe['optimizer']}"] = Table(
             probe["goal"],
-            max(len(row["epochs"]) for row in mine),
-            best["value"],
+            probe["epochs"],
             {(row["lr"], row["eps"]): row["epochs"] for row in mine if row["beta2"] == beta2},
             range_of(probe),
+            probe["optimizer"],
+            probe["median"],
         )
     return found
 
 
-def main() -> None:
+def simulate(task: tuple[str, Table, str, int]) -> tuple[str, str, list[list[tuple[int, float]]]]:
+    """A search over a table, with every seed."""
+    name, table, label, seeds = task
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seeds = int(sys.argv[2]) if len(sys.argv) > 2 else 100
-    print("| table | search | reached | epochs, lower quartile | median | upper quartile |\n|---|---|---|---|---|---|")
-    for name, table in read(Path(sys.argv[1])).items():
-        for label, (start, search) in SEARCHES.items():
-            ends = [epochs_to_target(table, search(table, seed), start) for seed in range(seeds)]
-            # A seed that never came close is the slowest of all, not left out.
-            known = [math.inf if end is None else end for end in ends]
-            cells = (statistics.median_low(part) for part in quarters(known))
-            reached = sum(end is not None for end in ends) / seeds
-            print(
-                f"| {name} | {label} | {reached:.0%} | " + " | ".join(f"{cell:g}" for cell in cells) + " |", flush=True
-            )
+    start, search = SEARCHES[label]
+    budget = len(table.lrs) * len(table.epss) if label[0] in "abh" else 10**9
+    return name, label, [course(table, itertools.islice(search(table, seed), budget), start) for seed in range(seeds)]
 
 
-def quarters(values: list[float]) -> tuple[list[float], list[float], list[float]]:
-    """Whose medians are the quartiles: the lower half, all, the upper half."""
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    """Lower quartile, median, upper quartile, each one of the values, which may be infinite."""
     ordered, half = sorted(values), (len(values) + 1) // 2
-    return ordered[:half], ordered, ordered[-half:]
+    parts = ordered[:half], ordered, ordered[-half:]
+    return tuple(statistics.median_low(part) for part in parts)  # type: ignore[return-value]
+
+
+Found = dict[str, dict[str, list[list[tuple[int, float]]]]]
+"""By table and search, the course of every seed."""
+
+
+def to_goal(found: Found) -> str:
+    """Median epochs to the goal, a row for each table; and their ratio to TPE over the wide range, over the tables."""
+    lines = [f"| table | {' | '.join(SEARCHES)} |", "|---" * (len(SEARCHES) + 1) + "|"]
+    medians = {
+        name: {label: quartiles([epochs_to_goal(one) for one in courses])[1] for label, courses in searches.items()}
+        for name, searches in found.items()
+    }
+    for name, row in medians.items():
+        lines.append(f"| {name} | {' | '.join(f'{row[label]:g}'.replace('inf', '–') for label in SEARCHES)} |")
+    wide = "d: TPE, 1e-10 to 1e+10"
+    # Where neither comes there, nothing is known of their ratio.
+    ratios = {
+        label: [row[label] / row[wide] for row in medians.values() if min(row[label], row[wide]) < math.inf]
+        for label in SEARCHES
+    }
+    cells = (f"{statistics.median_low(each):.2f}".replace("inf", "–") for each in ratios.values())
+    lines.append(f"| **median of the ratio to d** | {' | '.join(cells)} |")
+    wins = (f"{sum(ratio < 1 for ratio in each)} of {len(each)}" for each in ratios.values())
+    lines.append(f"| sooner than d in | {' | '.join(wins)} |")
+    return "\n".join(lines)
+
+
+def left_over(found: Found) -> str:
+    """What is lost still, in %, when 25 trials are spent: the median over the seeds."""
+    lines = [f"| table | {' | '.join(SEARCHES)} |", "|---" * (len(SEARCHES) + 1) + "|"]
+    for name, searches in found.items():
+        epochs = 25 * read_epochs(name)
+        cells = (f"{100 * quartiles([lost_at(one, epochs) for one in searches[label]])[1]:.2f}" for label in SEARCHES)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def lost_at(one: list[tuple[int, float]], epochs: float) -> float:
+    """What is lost when so many epochs are spent; all of it before the first trial has ended."""
+    place = bisect.bisect_right(one, epochs, key=lambda point: point[0])
+    return one[place - 1][1] if place else 1.0
+
+
+def read_epochs(name: str) -> int:
+    """Epochs of a trial of this table."""
+    return read()[name].epochs
+
+
+def draw(found: Found) -> Any:
+    """What is lost against epochs spent, a panel for each table: the median, and between the quartiles."""
+    from plotly import colors
+    from plotly import graph_objects as go
+    from plotly.subplots import make_subplots
+
+    columns = 3
+    rows = math.ceil(len(found) / columns)
+    figure = make_subplots(rows, columns, subplot_titles=list(found), vertical_spacing=0.06, horizontal_spacing=0.06)
+    palette = dict(zip(SEARCHES, colors.qualitative.Safe, strict=False))
+    for index, (name, searches) in enumerate(found.items()):
+        place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        trial = read_epochs(name)
+        at = [round(trial * 1.1**k) for k in range(60) if trial * 1.1**k <= TRIALS * trial]
+        for label, courses in searches.items():
+            bands = [quartiles([100 * lost_at(one, epochs) for one in courses]) for epochs in at]
+            floor = [tuple(max(value, 0.01) for value in band) for band in bands]  # on a log axis
+            line: dict[str, Any] = {"x": at, "legendgroup": label, "line": {"color": palette[label], "width": 2}}
+            edge: dict[str, Any] = {"x": at, "legendgroup": label, "showlegend": False, "line": {"width": 0}}
+            figure.add_trace(go.Scatter(y=[band[2] for band in floor], mode="lines", **edge), **place)
+            shade = palette[label].replace("rgb", "rgba").replace(")", ", 0.12)")
+            fill: dict[str, Any] = {"mode": "lines", "fill": "tonexty", "fillcolor": shade}
+            figure.add_trace(go.Scatter(y=[band[0] for band in floor], **fill, **edge), **place)
+            figure.add_trace(
+                go.Scatter(y=[band[1] for band in floor], name=label, showlegend=index == 0, **line), **place
+            )
+        figure.add_hline(y=100 * CLOSE, line={"dash": "dash", "color": "grey"}, **place)
+    figure.update_xaxes(type="log", dtick=1)
+    figure.update_yaxes(type="log", dtick=1, range=[-2, 2])
+    figure.update_layout(
+        width=1200,
+        height=300 * rows + 120,
+        template="plotly_white",
+        legend={"orientation": "h", "y": 1.04, "yanchor": "bottom"},
+        margin={"l": 50, "r": 20, "t": 140, "b": 40},
+    )
+    return figure
+
+
+def main() -> None:
+    from reproduction import write
+
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    began = time.monotonic()
+    tasks = [(name, table, label, seeds) for name, table in read().items() for label in SEARCHES]
+    found: Found = {name: {} for name, *_ in tasks}
+    with multiprocessing.Pool() as pool:
+        for done, (name, label, courses) in enumerate(pool.imap(simulate, tasks), start=1):
+            found[name][label] = courses
+            print(f"\r{done} of {len(tasks)}", end="", file=sys.stderr, flush=True)
+    rows = {
+        name: {label: quartiles([epochs_to_goal(one) for one in courses]) for label, courses in searches.items()}
+        for name, searches in found.items()
+    }
+    (RESULTS / "search_comparison.json").write_text(json.dumps({"seeds": seeds, "quartiles": rows}, indent=1) + "\n")
+    draw(found).write_image(FIGURE)
+    parts = {"epochs to the goal": to_goal(found), "lost after 25 trials": left_over(found)}
+    PAGE.write_text(write(PAGE.read_text(), parts))
+    print(f"\n{time.monotonic() - began:.0f} s, {seeds} seeds")
 
 
 if __name__ == "__main__":

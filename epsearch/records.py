@@ -29,18 +29,18 @@ def power_of_ten(exponent: int) -> float:
     return float(f"1e{exponent}")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` whole or not at all: a full disk or a kill leaves the old file as it was.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `content` to `path` whole or not at all: a full disk or a kill leaves the old file as it was.
 
-    What UTF-8 cannot hold (a file name in an error message may be any bytes) becomes a question mark.
+    Of a text, what UTF-8 cannot hold (a file name in an error message may be any bytes) becomes a question mark.
 
     Raises:
         OSError: the file could not be written; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode(errors="replace"))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

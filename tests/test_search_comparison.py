@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def table():
     """Best at lr 1e-2, eps 1e-3 in its second epoch; one cell diverged at once."""
     curves = {cell: [0.1, 0.2] for cell in itertools.product([1e-3, 1e-2], [1e-4, 1e-3, 1e-2])}
     curves |= {(1e-2, 1e-3): [0.1, 0.9], (1e-2, 1e-4): []}
-    return comparison.Table("maximize", 2, 0.9, curves, EpsilonRange(lower=1e-4, upper=1e-2))
+    return comparison.Table("maximize", 2, curves, EpsilonRange(lower=1e-4, upper=1e-2), "adam", 1e-3)
 
 
 def test_what_is_drawn_is_the_nearest_cell_and_beyond_the_ends_the_end(table):
@@ -37,8 +38,22 @@ def test_what_is_drawn_is_the_nearest_cell_and_beyond_the_ends_the_end(table):
 def test_epochs_are_counted_until_a_trial_comes_close_with_the_probe_and_the_diverged(table):
     diverged, poor, good = (table.curves[cell] for cell in [(1e-2, 1e-4), (1e-3, 1e-4), (1e-2, 1e-3)])
     steps = [(comparison.spent(table, curve), curve) for curve in (diverged, poor, good)]
-    assert comparison.epochs_to_target(table, steps, start=1) == 1 + 1 + 2 + 2
-    assert comparison.epochs_to_target(table, steps[:2]) is None
+    found = comparison.course(table, steps, start=1)
+    assert found == [(1 + 1 + 2, pytest.approx(7 / 9)), (1 + 1 + 2 + 2, 0)]
+    assert comparison.epochs_to_goal(found) == 6
+    assert comparison.epochs_to_goal(found[:1]) == math.inf
+    assert [comparison.lost_at(found, epochs) for epochs in (3, 4, 5, 6, 99)] == [1, found[0][1], found[0][1], 0, 0]
+
+
+def test_a_budget_is_so_many_whole_trials(table, monkeypatch):
+    monkeypatch.setattr(comparison, "TRIALS", 3)
+    poor, good = table.curves[1e-3, 1e-4], table.curves[1e-2, 1e-3]
+    assert comparison.epochs_to_goal(comparison.course(table, [(2, poor), (2, poor), (2, good)])) == 6
+    assert comparison.epochs_to_goal(comparison.course(table, [(2, poor), (2, poor), (2, good)], start=1)) == math.inf
+
+
+def test_quartiles_know_seeds_that_never_came_there():
+    assert comparison.quartiles([4, math.inf, 2, 1]) == (1, 2, 4)
 
 
 def test_every_search_is_repeated_by_its_seed_and_the_endpoints_miss_what_lies_between(table):
@@ -48,5 +63,36 @@ def test_every_search_is_repeated_by_its_seed_and_the_endpoints_miss_what_lies_b
         assert start in (0, 1)
     _, endpoints = comparison.SEARCHES["b: endpoints"]
     _, grid = comparison.SEARCHES["a: grid of the range"]
-    assert comparison.epochs_to_target(table, endpoints(table, 0)) is None
-    assert comparison.epochs_to_target(table, grid(table, 0)) is not None
+    assert comparison.epochs_to_goal(comparison.course(table, endpoints(table, 0))) == math.inf
+    assert comparison.epochs_to_goal(comparison.course(table, grid(table, 0))) < math.inf
+
+
+def test_over_the_effective_lr_a_draw_is_an_lr_at_its_eps(table):
+    """Where eps is far above ẑ, lr / eps is what is drawn: the same η is a larger lr."""
+    assert comparison.denominator(table, 1.0) / comparison.denominator(table, 0.1) == pytest.approx(1.001 / 0.101)
+    squared = comparison.Table("maximize", 2, table.curves, table.found, "adabelief", 1e-8)
+    assert comparison.denominator(squared, 3e-8) == pytest.approx(2e-4)
+
+
+def test_the_tables_of_the_page():
+    """One search sooner than TPE over the wide range, one later, the others never."""
+    ends = {label: [(8, 0.9)] for label in comparison.SEARCHES}
+    ends["d: TPE, 1e-10 to 1e+10"] = [(8, 0.004)]
+    ends["a: grid of the range"] = [(2, 0.2), (4, 0.005)]
+    ends["f: random, 1e-10 to 1e+10"] = [(16, 0.0)]
+    text = comparison.to_goal({"some": {label: [one] for label, one in ends.items()}})
+    _, _, row, ratio, wins = (line.strip("| ").split(" | ") for line in text.splitlines())
+    assert row == ["some", "4", "–", "–", "8", "–", "16", "–", "–", "–"]
+    assert ratio == ["**median of the ratio to d**", "0.50", "–", "–", "1.00", "–", "2.00", "–", "–", "–"]
+    assert wins == [
+        "sooner than d in",
+        "1 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+        "0 of 1",
+    ]

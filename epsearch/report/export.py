@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from threading import Thread
 from typing import Any
 
 from epsearch.errors import UserError
-from epsearch.records import Outcome
+from epsearch.records import Outcome, write_atomically
 from epsearch.report.gallery import figures
 from epsearch.report.table import COLUMNS
 from epsearch.wording import suggestion
@@ -88,7 +89,7 @@ def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
         ) from error
     for (path, _, _), image in zip(wanted, drawn, strict=True):
         try:
-            path.write_bytes(image)
+            write_atomically(path, image)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror}).") from error
     return [path for path, _, _ in wanted]
@@ -153,7 +154,9 @@ def _parquet(outcome: Outcome) -> Path:
     rows = [{column: _utf8(getattr(trial, column)) for column in COLUMNS} for trial in outcome.trials]
     path = outcome.directory / "trials.parquet"
     try:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), path)
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema), buffer)
+        write_atomically(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}).") from error
     return path
