@@ -1,0 +1,66 @@
+"""The tables of docs/reproduction.md and of docs/benchmarks.md are those of the records that are kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def reproduction(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import reproduction
+
+    yield reproduction
+    sys.modules.pop("reproduction")
+
+
+def test_the_page_is_written_from_the_records(reproduction):
+    found = json.loads(reproduction.RECORDS.read_text())
+    page = reproduction.PAGE.read_text()
+    assert reproduction.write(page, reproduction.tables(found)) == page
+
+
+def test_the_ranges_that_hold_are_those_of_the_tables(reproduction, monkeypatch):
+    pytest.importorskip("pyarrow")
+    import range_holds
+
+    page = range_holds.PAGE.read_text()
+    assert reproduction.write(page, {"does the range hold": range_holds.table()}) == page
+
+
+def test_every_row_has_its_study_and_the_records_no_other(reproduction):
+    rows = {row.key: row for row in [*reproduction.PAPER, *reproduction.FURTHER]}
+    assert all(row.file.exists() for row in rows.values())
+    assert json.loads(reproduction.RECORDS.read_text()).keys() <= rows.keys()
+
+
+def test_a_range_more_than_a_decade_off_is_in_bold(reproduction):
+    row = reproduction.Row("cifar10-vgg11")
+    record = {"lower": 1e-6, "upper": 1e-1, "seconds": 7}
+    lines = reproduction.ranges({row.key: record}).splitlines()
+    assert "| 3 | VGG11, CIFAR-10 | Adam | 1e-6 to 1e-2 | 1e-6 to 1e-1 | +0, +1 | all | 7 |" in lines
+    lines = reproduction.ranges({row.key: {**record, "lower": 1e-8}}).splitlines()
+    assert "| 3 | VGG11, CIFAR-10 | Adam | 1e-6 to 1e-2 | **1e-8 to 1e-1** | -2, +1 | all | 7 |" in lines
+
+
+def test_only_what_is_marked_is_replaced(reproduction):
+    page = "above\n<!-- some -->\nold\n<!-- end of some -->\nbelow\n"
+    assert reproduction.write(page, {"some": "new"}) == page.replace("old", "new")
+
+
+def test_the_first_steps_of_an_epoch_are_probed(reproduction, tmp_path, monkeypatch):
+    """Of a study that has its data with it; as the whole epoch is, but shorter."""
+    file = tmp_path / "some.yaml"
+    file.write_text("name: some\nworkload: {name: vision, dataset: digits, model: mlp}\ntraining: {epochs: 1}\n")
+    monkeypatch.setattr(reproduction.Row, "file", file)
+    monkeypatch.setattr(reproduction, "RUNS", tmp_path / "runs")
+    part, whole = reproduction.run(reproduction.Row("some", steps=2)), reproduction.run(reproduction.Row("some"))
+    assert [layer[0] for layer in part["layers"]] == [layer[0] for layer in whole["layers"]]
+    assert part["shares"] != whole["shares"]
+    assert 100 >= part["shares"]["1e-7"] >= part["shares"]["1e-1"] >= 0
