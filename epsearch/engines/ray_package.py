@@ -7,7 +7,11 @@ from typing import Any
 
 from epsearch.config import StudyConfig
 
-EXCLUDED = ("runs/", ".git/", ".venv/", "venv/", "__pycache__/", ".*_cache/", "*.egg-info/")
+EXCLUDED = (
+    *("runs/", ".git/", ".venv/", "venv/", "__pycache__/", ".*_cache/", "*.egg-info/"),
+    # Ray's own sessions and packages: where it makes one below the folder, it would pack it into itself without end.
+    *("session_????-??-??_??-??-??_*/", "*_ray_pkg_*"),
+)
 """Of a folder, what is no code (in .gitignore's words; what a .gitignore there names stays behind too)."""
 
 REQUIREMENTS = "requirements.txt"
