@@ -137,7 +137,7 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
 
 def their_images(row: Row) -> Callable[[], float]:
     config = study(row)
-    data = load_dataset(config.workload, config.folder)
+    data = load_dataset(config)
     steps: list[Any] = [
         transforms.ToTensor(),
         transforms.Normalize(data.mean.flatten() / 255, data.std.flatten() / 255),

@@ -11,8 +11,6 @@ from epsearch.loading import load_object, raised
 from epsearch.workloads.table import WORKLOADS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from epsearch.config import StudyConfig, WorkloadSection
@@ -64,17 +62,22 @@ def create_workload(
     return candidate
 
 
-def load_dataset(section: WorkloadSection, folder: Path) -> Any:
-    """The parts of the dataset that a study names; its `path`, if it takes one, is below `folder` unless absolute.
+def load_dataset(config: StudyConfig) -> Any:
+    """The parts of the dataset that a study names; its `path`, if it takes one, is below the study's folder.
 
     Raises:
         UserError: it is not there and cannot be downloaded, or is not what it should be.
     """
+    section = config.workload
     row = WORKLOADS[section.name or ""].datasets[section.dataset or ""]
     given = {key: value for key in (*row.keys, *row.needs) if (value := getattr(section, key)) is not None}
-    if "path" in given:
-        given["path"] = (folder / given["path"]).expanduser()
-    return load_object(row.load)(**given)
+    if "path" not in given:
+        return load_object(row.load)(**given)
+    given["path"] = (config.folder / given["path"]).expanduser()
+    try:
+        return load_object(row.load)(**given)
+    except UserError as error:
+        raise UserError(f"{config.where('workload.path')}: {error}") from error
 
 
 def model_maker(section: WorkloadSection) -> Callable[..., torch.nn.Module]:

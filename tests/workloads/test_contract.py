@@ -15,6 +15,7 @@ from torch import nn
 from epsearch.config import StudyConfig
 from epsearch.errors import UserError
 from epsearch.records import Cell
+from epsearch.studyfile import load_study
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.loop import to_device, train
 from epsearch.training.precision import set_precision
@@ -219,3 +220,20 @@ def reports(workload: Workload, path: Path, stop_at: int | None) -> list[float]:
 
 def same(one: list[Any], other: list[Any]) -> bool:
     return all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        "{name: language, dataset: text, path: nothing.txt, model: lstm_small}",
+        "{name: vision, dataset: folder, path: nothing, model: cnn}",
+    ],
+)
+def test_data_that_are_not_there_are_told_with_the_line_that_names_them(tmp_path: Path, workload: str) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(f"name: s\nworkload: {workload}\nmetric: {{name: loss}}\n")
+    config = load_study(study)
+    with pytest.raises(UserError) as error:
+        create_workload(config, CPU)
+    assert str(error.value).startswith(f"{study}, line 2: workload.path: ")
+    assert str(tmp_path / "nothing") in str(error.value)

@@ -45,7 +45,7 @@ class LanguageWorkload:
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
         section, batch_size = config.workload, config.training.batch_size
-        data: TextData = load_dataset(section, config.folder).to(device)
+        data: TextData = load_dataset(config).to(device)
         train, judged = _parts(data, section.validation)
         needed = batch_size * (SHORTEST + 1)
         if len(train) < needed:

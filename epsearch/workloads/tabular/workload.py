@@ -23,7 +23,7 @@ class TabularWorkload:
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
         section = config.workload
-        data: TableData = load_dataset(section, config.folder)
+        data: TableData = load_dataset(config)
         if isinstance(section.validation, float):
             data = data.hold_out(section.validation)
         self._data = data.normalised().to(device)

@@ -27,7 +27,7 @@ class VisionWorkload:
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
         section = config.workload
-        data: ImageData = load_dataset(section, config.folder)
+        data: ImageData = load_dataset(config)
         left = torch.arange(len(data.train_labels))
         if section.validation is not None:
             try:
