@@ -1,7 +1,8 @@
 """Does the probed range hold the best eps? Read off the dense tables of outcomes.py; nothing is trained.
 
 For each workload and optimizer: the table's best over all of lr, eps and beta2, and what is lost (in % of it) by
-whoever tries only the eps of the probed range, its two ends, or one fixed eps, with every lr and beta2 of the table.
+whoever tries only the eps of the probed range, these and the power of ten below them, its two ends, or the optimizer's
+default, with every lr and beta2 of the table.
 
     python benchmarks/range_holds.py    # writes the table of docs/benchmarks.md
 """
@@ -15,18 +16,22 @@ from reproduction import write
 from search_comparison import CLOSE, DEFAULT_EPS, PAGE
 
 from epsearch.labels import label, number
+from epsearch.records import power_of_ten
 
 
 def table() -> str:
     """A row for each workload and optimizer, and how often what holds."""
-    lines = ["| table | probed range | best eps | best | lost in the range, % | by its ends | by the default |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| table | probed range | best eps | best | lost in the range, % | and a decade below | by its ends | default |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
     losses = []
     for probe, rows in tables():
         found, best = range_of(probe), best_row(probe, rows)
         assert best is not None, "a table has values"
         lost = []
-        for eps in (found.grid(), found.endpoints(), [DEFAULT_EPS[probe["optimizer"]]]):
+        below = power_of_ten(round(math.log10(found.lower)) - 1)
+        for eps in (found.grid(), [below, *found.grid()], found.endpoints(), [DEFAULT_EPS[probe["optimizer"]]]):
             mine = best_row(probe, (row for row in rows if row["eps"] in eps))
             lost.append(100 * abs(mine["value"] - best["value"]) / abs(best["value"]) if mine else math.inf)
         losses.append(lost)

@@ -13,7 +13,6 @@ import math
 import shutil
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -42,13 +41,12 @@ SEARCHES = {
 COMMON = ["search.lr={low: 1e-4, high: 1.0}", "search.beta2=auto", "training.seeds=[0]", "engine.together=1"]
 
 
-def run(workload: str, label: str, seed: int) -> tuple[Outcome, float]:
-    """A study from its beginning, and its seconds."""
+def run(workload: str, label: str, seed: int) -> Outcome:
+    """A study from its beginning."""
     place = RUNS / f"{workload}-{label[0]}-{seed}"
     shutil.rmtree(place, ignore_errors=True)
-    began = time.monotonic()
     settings = [*COMMON, *SEARCHES[label], f"engine.seed={seed}"]
-    return epsearch.run(HERE / "outcomes" / f"{workload}.yaml", settings, place), time.monotonic() - began
+    return epsearch.run(HERE / "outcomes" / f"{workload}.yaml", settings, place)
 
 
 def epochs_to(outcome: Outcome, target: float) -> float:
@@ -63,27 +61,25 @@ def epochs_to(outcome: Outcome, target: float) -> float:
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    lines = ["| workload | search | trials | best, median of 3 seeds | worst | epochs to the goal, median | seconds |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = ["| workload | search | trials | best, median of 3 seeds | worst | epochs to the goal, median |"]
+    lines.append("|---|---|---|---|---|---|")
     for workload in WORKLOADS:
         # The grids draw nothing: one run of them is all there is.
         ran = {
             label: [run(workload, label, seed) for seed in (SEEDS if TPE[1] in settings else [0])]
             for label, settings in SEARCHES.items()
         }
-        found = [outcome.best.value for each in ran.values() for outcome, _ in each if outcome.best]
-        outcome = ran["h: the default eps"][0][0]
+        found = [outcome.best.value for each in ran.values() for outcome in each if outcome.best]
+        outcome = ran["h: the default eps"][0]
         pick = max if outcome.goal == "maximize" else min
         best = pick(value for value in found if value is not None)
         target = best - CLOSE * abs(best) if outcome.goal == "maximize" else best + CLOSE * abs(best)
         for label, each in ran.items():
-            values = sorted(
-                outcome.best.value for outcome, _ in each if outcome.best and outcome.best.value is not None
-            )
+            values = sorted(outcome.best.value for outcome in each if outcome.best and outcome.best.value is not None)
             worst = values[0] if outcome.goal == "maximize" else values[-1]
-            ends = statistics.median_low(epochs_to(outcome, target) for outcome, _ in each)
-            cells = [workload, label, str(len(each[0][0].trials)), number(statistics.median_low(values)), number(worst)]
-            cells += [f"{ends:g}".replace("inf", "–"), f"{statistics.median(seconds for _, seconds in each):.0f}"]
+            ends = statistics.median_low(epochs_to(outcome, target) for outcome in each)
+            cells = [workload, label, str(len(each[0].trials)), number(statistics.median_low(values)), number(worst)]
+            cells.append(f"{ends:g}".replace("inf", "–"))
             lines.append(f"| {' | '.join(cells)} |")
             print(lines[-1], file=sys.stderr, flush=True)
     PAGE.write_text(write(PAGE.read_text(), {"for real": "\n".join(lines)}))
