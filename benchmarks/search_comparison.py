@@ -194,6 +194,8 @@ SEARCHES: dict[str, tuple[int, Search]] = {
 }
 """By name: epochs spent on a probe, and the search."""
 
+IN_RANGE, WIDE = "c: TPE in the range", "d: TPE, 1e-10 to 1e+10"
+
 
 def read(results: Path = RESULTS) -> dict[str, Table]:
     """The tables of outcomes.py, at the β₂ of the rule (β₁ = 0.9)."""
@@ -244,10 +246,9 @@ def to_goal(found: Found) -> str:
     }
     for name, row in medians.items():
         lines.append(f"| {name} | {' | '.join(f'{row[label]:g}'.replace('inf', '–') for label in SEARCHES)} |")
-    wide = "d: TPE, 1e-10 to 1e+10"
     # Where neither comes there, nothing is known of their ratio.
     ratios = {
-        label: [row[label] / row[wide] for row in medians.values() if min(row[label], row[wide]) < math.inf]
+        label: [row[label] / row[WIDE] for row in medians.values() if min(row[label], row[WIDE]) < math.inf]
         for label in SEARCHES
     }
     cells = (f"{statistics.median_low(each):.2f}".replace("inf", "–") for each in ratios.values())
@@ -279,7 +280,7 @@ def read_epochs(name: str) -> int:
 
 
 def draw(found: Found) -> Any:
-    """What is lost against epochs spent, a panel for each table: the median, and between the quartiles."""
+    """What is lost against epochs spent, a panel for each table: medians, and the quartiles of two."""
     from plotly import colors
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
@@ -288,6 +289,7 @@ def draw(found: Found) -> Any:
     rows = math.ceil(len(found) / columns)
     figure = make_subplots(rows, columns, subplot_titles=list(found), vertical_spacing=0.06, horizontal_spacing=0.06)
     palette = dict(zip(SEARCHES, colors.qualitative.Safe, strict=False))
+    palette |= {IN_RANGE: "rgb(0, 90, 181)", WIDE: "rgb(220, 50, 32)"}
     for index, (name, searches) in enumerate(found.items()):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
         trial = read_epochs(name)
@@ -295,18 +297,22 @@ def draw(found: Found) -> Any:
         for label, courses in searches.items():
             bands = [quartiles([100 * lost_at(one, epochs) for one in courses]) for epochs in at]
             floor = [tuple(max(value, 0.01) for value in band) for band in bands]  # on a log axis
-            line: dict[str, Any] = {"x": at, "legendgroup": label, "line": {"color": palette[label], "width": 2}}
+            width = 3 if label in (IN_RANGE, WIDE) else 1.5
+            line: dict[str, Any] = {"x": at, "legendgroup": label, "line": {"color": palette[label], "width": width}}
             edge: dict[str, Any] = {"x": at, "legendgroup": label, "showlegend": False, "line": {"width": 0}}
-            figure.add_trace(go.Scatter(y=[band[2] for band in floor], mode="lines", **edge), **place)
-            shade = palette[label].replace("rgb", "rgba").replace(")", ", 0.12)")
-            fill: dict[str, Any] = {"mode": "lines", "fill": "tonexty", "fillcolor": shade}
-            figure.add_trace(go.Scatter(y=[band[0] for band in floor], **fill, **edge), **place)
+            if label in (IN_RANGE, WIDE):
+                figure.add_trace(go.Scatter(y=[band[2] for band in floor], mode="lines", **edge), **place)
+                shade = palette[label].replace("rgb", "rgba").replace(")", ", 0.2)")
+                fill: dict[str, Any] = {"mode": "lines", "fill": "tonexty", "fillcolor": shade}
+                figure.add_trace(go.Scatter(y=[band[0] for band in floor], **fill, **edge), **place)
             figure.add_trace(
                 go.Scatter(y=[band[1] for band in floor], name=label, showlegend=index == 0, **line), **place
             )
         figure.add_hline(y=100 * CLOSE, line={"dash": "dash", "color": "grey"}, **place)
     figure.update_xaxes(type="log", dtick=1)
-    figure.update_yaxes(type="log", dtick=1, range=[-2, 2])
+    figure.update_yaxes(type="log", dtick=1, range=[-2.05, 2])
+    figure.update_xaxes(title="epochs spent", row=rows)
+    figure.update_yaxes(title="lost, %", col=1)
     figure.update_layout(
         width=1200,
         height=300 * rows + 120,
