@@ -94,6 +94,7 @@ FURTHER = [
     Row("ptb-lstm1-adamomentum", ("probe.eps=1e-14",)),
     Row("ptb-lstm1-adamomentum", ("probe.eps=1e-14", "probe.lr=1e-2")),
     Row("ptb-lstm1-adamomentum", ("probe.eps=1e-14", "probe.lr=1e-4")),
+    Row("ptb-lstm1-adamomentum", ("probe.eps=1e-14", "probe.lr=1e-5")),
     Row("ptb-lstm1-adamomentum", ("probe.eps=1e-16",)),
     Row("ptb-lstm2", ("probe.lr=1e-2",)),
     Row("ptb-lstm2-400"),
