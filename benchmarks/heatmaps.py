@@ -7,14 +7,11 @@ At the β₂ of the rule; the probed range of eps is framed.
 
 from __future__ import annotations
 
-import math
-
-from outcomes import range_of, tables
+from outcomes import at_ruled_beta2, range_of, tables
 from search_comparison import ROOT
 
 from epsearch.records import Trial
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
-from epsearch.space import auto_beta2
 
 DRAWN = ["fashion-mnist-mlp", "war-and-peace-lstm"]
 
@@ -23,8 +20,6 @@ def main() -> None:
     for probe, rows in tables():
         if probe["workload"] not in DRAWN or probe["optimizer"] != "adam":
             continue
-        ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
-        beta2 = min({row["beta2"] for row in rows}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
         trials = [
             Trial(
                 number=number,
@@ -33,8 +28,7 @@ def main() -> None:
                 fail_reason="diverged" if row["diverged"] else None,
                 **{key: row[key] for key in ("lr", "eps", "beta2", "value")},
             )
-            for number, row in enumerate(rows)
-            if row["beta2"] == beta2
+            for number, row in enumerate(at_ruled_beta2(probe, rows))
         ]
         info = heatmap_info(trials, "lr", "eps", goal=probe["goal"], metric=probe["metric"])
         found = range_of(probe)

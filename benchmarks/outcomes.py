@@ -12,8 +12,8 @@ cells are trained together; on what). A table that is computed anew replaces the
 from __future__ import annotations
 
 import json
+import math
 import os
-import platform
 import statistics
 import sys
 import time
@@ -23,11 +23,12 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-import torch
+from reproduction import on_what
 
 import epsearch
 from epsearch import pipeline
 from epsearch.records import EpsilonRange, Outcome, Trial, power_of_ten
+from epsearch.space import auto_beta2
 from epsearch.studyfile import load_study
 
 HERE = Path(__file__).parent
@@ -85,8 +86,9 @@ def collect() -> None:
         name, _, optimizer = place.parent.name.rpartition("-")
         mine = {"workload": name, "optimizer": optimizer}
         probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
-        probes.append({**mine, **said_of(probe, outcome)})
-        rows += [{**mine, **cell(trial, outcome)} for trial in outcome.trials]
+        said = said_of(probe, outcome)
+        probes.append({**mine, **said})
+        rows += [{**mine, **cell(trial, said)} for trial in outcome.trials]
     anew = {table_of(probe) for probe in probes}
     for probe, kept in tables() if (RESULTS / "outcomes.json").exists() else ():
         if table_of(probe) not in anew:
@@ -112,27 +114,21 @@ def said_of(probe: epsearch.ProbeResult, outcome: Outcome) -> dict[str, Any]:
         "median": min(power for k in range(-300, 100) if histogram.above(power := 10 ** (k / 10)) < 0.5),
         "batches_per_epoch": probe.settings["batches_per_epoch"],
         "trial_seconds": round(sum(trial.seconds or 0.0 for trial in outcome.trials)),
-        "on": f"{os.cpu_count()} cores, {processor()}; torch {torch.__version__}, Python {platform.python_version()}; "
-        + time.strftime("%Y-%m-%d"),
+        "on": on_what(),
     }
 
 
-def cell(trial: Trial, outcome: Outcome) -> dict[str, Any]:
+def cell(trial: Trial, said: dict[str, Any]) -> dict[str, Any]:
     """A row of the table. A cell in which a seed diverged has the epochs that the first one came to."""
-    settings = load_study(outcome.directory / "study.yaml").training
-    assert settings.epochs is not None, "the files of outcomes/ say how many"
+    epochs = said["epochs"]
     reported = [value for _, value in trial.history]
-    whole = len(reported) == settings.epochs * len(settings.seeds)
-    curve = (
-        [statistics.mean(reported[epoch :: settings.epochs]) for epoch in range(settings.epochs)]
-        if whole
-        else reported[: settings.epochs]
-    )
+    whole = len(reported) == epochs * said["seeds"]
+    curve = [statistics.mean(reported[epoch::epochs]) for epoch in range(epochs)] if whole else reported[:epochs]
     return {
         "lr": trial.lr,
         "eps": trial.eps,
         "beta2": trial.beta2,
-        "value": (max if outcome.goal == "maximize" else min)(curve, default=None),
+        "value": (max if said["goal"] == "maximize" else min)(curve, default=None),
         "diverged": not whole,
         "epochs": curve,
     }
@@ -156,15 +152,17 @@ def best_row(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> dict[str,
     return pick((row for row in rows if row["value"] is not None), key=lambda row: row["value"], default=None)
 
 
+def at_ruled_beta2(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows at the table's β₂ that is nearest to the rule's (β₁ = 0.9)."""
+    rows = list(rows)
+    ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
+    beta2 = min({row["beta2"] for row in rows}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
+    return [row for row in rows if row["beta2"] == beta2]
+
+
 def range_of(probe: dict[str, Any]) -> EpsilonRange:
     """The range that was probed."""
     return EpsilonRange(lower=probe["lower"], upper=probe["upper"])
-
-
-def processor() -> str:
-    """Its name, as Linux has it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:

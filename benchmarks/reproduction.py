@@ -135,8 +135,7 @@ def run(row: Row) -> dict[str, Any]:
         },
         "layers": [[layer.name, layer.numel, layer.p2, layer.p98] for layer in result.layers],
         "seconds": round(time.monotonic() - began),
-        "on": f"{os.cpu_count()} cores, {platform.machine()}; torch {_torch()}, Python {platform.python_version()}; "
-        + time.strftime("%Y-%m-%d"),
+        "on": on_what(),
     }
 
 
@@ -166,10 +165,15 @@ def part_of_epoch(row: Row) -> ProbeResult:
     return epsearch.probe(model, batches, workload.loss, optimizer, restore=False)
 
 
-def _torch() -> str:
+def on_what() -> str:
+    """The machine, the versions that matter, and today."""
     import torch
 
-    return torch.__version__
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    processor = next(names, platform.machine())
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {processor}; {versions}; {time.strftime('%Y-%m-%d')}"
 
 
 def tables(found: dict[str, dict[str, Any]]) -> dict[str, str]:

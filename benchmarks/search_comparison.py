@@ -28,7 +28,6 @@ from typing import Any
 import optuna
 
 from epsearch.records import EpsilonRange
-from epsearch.space import auto_beta2
 
 TRIALS = 100
 """The budget, in trials that are trained to their end."""
@@ -198,18 +197,16 @@ IN_RANGE, WIDE = "c: TPE in the range", "d: TPE, 1e-10 to 1e+10"
 
 
 def read(results: Path = RESULTS) -> dict[str, Table]:
-    """The tables of outcomes.py, at the β₂ of the rule (β₁ = 0.9)."""
+    """The tables of outcomes.py, at the β₂ of the rule."""
     # Here, since with it come torch and pyarrow, which a simulation over a table of one's own does without.
-    from outcomes import range_of, tables
+    from outcomes import at_ruled_beta2, range_of, tables
 
     found = {}
     for probe, mine in tables(results):
-        ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
-        beta2 = min({row["beta2"] for row in mine}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
         found[f"{probe['workload']} {probe['optimizer']}"] = Table(
             probe["goal"],
             probe["epochs"],
-            {(row["lr"], row["eps"]): row["epochs"] for row in mine if row["beta2"] == beta2},
+            {(row["lr"], row["eps"]): row["epochs"] for row in at_ruled_beta2(probe, mine)},
             range_of(probe),
             probe["optimizer"],
             probe["median"],
@@ -222,8 +219,7 @@ def simulate(task: tuple[str, Table, str, int]) -> tuple[str, str, list[list[tup
     name, table, label, seeds = task
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     start, search = SEARCHES[label]
-    budget = len(table.lrs) * len(table.epss) if label[0] in "abh" else 10**9
-    return name, label, [course(table, itertools.islice(search(table, seed), budget), start) for seed in range(seeds)]
+    return name, label, [course(table, search(table, seed), start) for seed in range(seeds)]
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -258,11 +254,11 @@ def to_goal(found: Found) -> str:
     return "\n".join(lines)
 
 
-def left_over(found: Found) -> str:
+def left_over(found: Found, tables: dict[str, Table]) -> str:
     """What is lost still, in %, when 25 trials are spent: the median over the seeds."""
     lines = [f"| table | {' | '.join(SEARCHES)} |", "|---" * (len(SEARCHES) + 1) + "|"]
     for name, searches in found.items():
-        epochs = 25 * read_epochs(name)
+        epochs = 25 * tables[name].epochs
         cells = (f"{100 * quartiles([lost_at(one, epochs) for one in searches[label]])[1]:.2f}" for label in SEARCHES)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -274,12 +270,7 @@ def lost_at(one: list[tuple[int, float]], epochs: float) -> float:
     return one[place - 1][1] if place else 1.0
 
 
-def read_epochs(name: str) -> int:
-    """Epochs of a trial of this table."""
-    return read()[name].epochs
-
-
-def draw(found: Found) -> Any:
+def draw(found: Found, tables: dict[str, Table]) -> Any:
     """What is lost against epochs spent, a panel for each table: medians, and the quartiles of two."""
     from plotly import colors
     from plotly import graph_objects as go
@@ -292,7 +283,7 @@ def draw(found: Found) -> Any:
     palette |= {IN_RANGE: "rgb(0, 90, 181)", WIDE: "rgb(220, 50, 32)"}
     for index, (name, searches) in enumerate(found.items()):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
-        trial = read_epochs(name)
+        trial = tables[name].epochs
         at = [round(trial * 1.1**k) for k in range(60) if trial * 1.1**k <= TRIALS * trial]
         for label, courses in searches.items():
             bands = [quartiles([100 * lost_at(one, epochs) for one in courses]) for epochs in at]
@@ -328,8 +319,9 @@ def main() -> None:
 
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     began = time.monotonic()
-    tasks = [(name, table, label, seeds) for name, table in read().items() for label in SEARCHES]
-    found: Found = {name: {} for name, *_ in tasks}
+    tables = read()
+    tasks = [(name, table, label, seeds) for name, table in tables.items() for label in SEARCHES]
+    found: Found = {name: {} for name in tables}
     with multiprocessing.Pool() as pool:
         for done, (name, label, courses) in enumerate(pool.imap(simulate, tasks), start=1):
             found[name][label] = courses
@@ -339,8 +331,8 @@ def main() -> None:
         for name, searches in found.items()
     }
     (RESULTS / "search_comparison.json").write_text(json.dumps({"seeds": seeds, "quartiles": rows}, indent=1) + "\n")
-    draw(found).write_image(FIGURE)
-    parts = {"epochs to the goal": to_goal(found), "lost after 25 trials": left_over(found)}
+    draw(found, tables).write_image(FIGURE)
+    parts = {"epochs to the goal": to_goal(found), "lost after 25 trials": left_over(found, tables)}
     PAGE.write_text(write(PAGE.read_text(), parts))
     print(f"\n{time.monotonic() - began:.0f} s, {seeds} seeds")
 
