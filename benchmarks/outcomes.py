@@ -46,7 +46,7 @@ EPS = {
 }
 
 PART = 300_000
-"""Bytes of War and Peace that its models are trained on."""
+"""Bytes of War and Peace that its LSTM is trained on."""
 
 
 def part_of_war_and_peace() -> Path:
@@ -61,7 +61,7 @@ def part_of_war_and_peace() -> Path:
 def settings(name: str, optimizer: str) -> list[str]:
     """What of the study file is another for this optimizer, and on this machine."""
     chosen = [f"optimizer.name={optimizer}"]
-    return [*chosen, f"workload.path={part_of_war_and_peace()}"] if name.startswith("war-and-peace") else chosen
+    return [*chosen, f"workload.path={part_of_war_and_peace()}"] if name == "war-and-peace-lstm" else chosen
 
 
 def compute(name: str, optimizer: str) -> None:

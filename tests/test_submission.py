@@ -144,8 +144,16 @@ def test_left_looked_at_stopped_and_gone_on_with(site: Site, tmp_path: Path) -> 
     """The last of its four trials waits for a file, so that what is looked at stays as it is."""
     held = tmp_path / "held"
     held.touch()
-    waiting = f"import pathlib, time\n    while run.lr * run.eps > 1e-9 and pathlib.Path({str(held)!r}).exists(): time.sleep(0.1)"
-    site.write(tmp_path, "long", MODULE.replace("for _", f"{waiting}\n    for _"), training={"epochs": 6})
+    module = f"""
+import pathlib, time
+
+def train(run):
+    while run.lr * run.eps > 1e-9 and pathlib.Path({str(held)!r}).exists():
+        time.sleep(0.1)
+    for _ in run.epochs():
+        run.report(score=run.lr)
+"""
+    site.write(tmp_path, "long", module, training={"epochs": 6})
     job = site.submit()
     assert job.startswith("long-")
     site.wait_for(job, "[3/4]")
