@@ -176,13 +176,16 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
         say(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
+    near = outcome.model_copy(update={"directory": _relative(outcome.directory)})
+    commands = []
     if outcome.trials:
-        from epsearch.report.verdict import verdict
+        from epsearch.report.verdict import command, verdict
 
         judged = verdict(outcome)
         say(console, f"Verdict       {judged.headline}")
         for step in judged.advice:
             say(console, f"              {step.text}")
+        commands = [command(near, step) for step in judged.advice if step.settings]
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
             say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
@@ -193,12 +196,13 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
             f"{count(len(failed), 'trial')} failed without a result; tracebacks are in {outcome.directory / 'logs'}; "
             "the same command tries again.",
         )
-    place = shlex.quote(str(_relative(outcome.directory)))
+    place = shlex.quote(str(near.directory))
     say(console, "\nNext")
-    say(console, f"  open {place}/report.html")
-    say(console, f"  epsearch dashboard {place}")
-    if best is not None:
-        settings = [*overrides, f"search.lr={best.lr:g}", "training.seeds=[0,1,2]"]
+    for line in (f"open {place}/report.html", f"epsearch dashboard {place}", *commands):
+        say(console, f"  {line}")
+    if best is not None and len(best.seed_values) < 3:
+        kept = [each for each in overrides if each.partition("=")[0] not in ("search.lr", "training.seeds")]
+        settings = [*kept, f"search.lr={best.lr:g}", "training.seeds=[0,1,2]"]
         again = " ".join(f"--set {shlex.quote(mask_password(setting))}" for setting in settings)
         say(
             console,

@@ -27,7 +27,8 @@ dl div, pre {
 dt { color: var(--soft); font-size: .85rem; }
 dd { margin: 0; font-size: 1.2rem; font-weight: 600; }
 dd small { display: block; font-weight: 400; font-size: .85rem; }
-.scroll, pre { overflow-x: auto; }
+.scroll { overflow-x: auto; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th, td:not(.text) { white-space: nowrap; }

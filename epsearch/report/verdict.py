@@ -259,18 +259,16 @@ def _edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> l
     at_low, at_high = best.eps <= values[0] * 1.2, best.eps >= values[-1] / 1.2
     if kind == "indifferent" or not (at_low or at_high):
         return found
-    # Beyond the probe's ends nothing new begins: all of ẑ, or nothing of it, is above ε.
     probed = outcome.probe.range if outcome.probe is not None else None
-    if probed is not None and ((at_low and values[0] <= probed.lower) or (at_high and values[-1] >= probed.upper)):
-        return found
+    ends_the_range = probed is not None and (values[0] <= probed.lower if at_low else values[-1] >= probed.upper)
     low, high = (values[0] / 10, values[-1]) if at_low else (values[0], values[-1] * 10)
-    found.append(
-        Advice(
-            f"The best ε, {rounded('eps', best.eps)}, is at the {'lower' if at_low else 'upper'} edge of those tried, "
-            "which no probe has shown to be an end.",
-            (_bounds("eps", low, high),),
-        )
+    where = f"The best ε, {rounded('eps', best.eps)}, is at the {'lower' if at_low else 'upper'} "
+    where += (
+        "end of the probed range: the power of ten beyond it may be better still."
+        if ends_the_range
+        else "edge of those tried: a better one may lie beyond."
     )
+    found.append(Advice(where, (_bounds("eps", low, high),)))
     return found
 
 

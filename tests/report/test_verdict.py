@@ -214,12 +214,16 @@ def test_an_optimum_at_the_edge_of_lr(peak: int, setting: str | None) -> None:
 
 
 def test_an_optimum_at_the_edge_of_eps() -> None:
-    """At an end that the probe found nothing new begins beyond; of given values that is not known."""
-    probed = judge(study(adaptable))
-    assert not any(value.startswith("search.eps") for step in probed.advice for value in step.settings)
-    given = judge(study(adaptable), probe=None)
-    assert given.advice[-1].settings == ("search.eps={low: 1e-07, high: 0.01}",)
-    assert "edge" in given.advice[-1].text
+    """Of a range that was probed and of values that were given; in the middle there is nothing to widen."""
+    for value, end, beyond in (
+        (adaptable, "lower", "search.eps={low: 1e-07, high: 0.01}"),
+        (immutable, "upper", "search.eps={low: 1e-06, high: 0.1}"),
+    ):
+        probed, given = judge(study(value)).advice[-1], judge(study(value), probe=None).advice[-1]
+        assert f"at the {end} end of the probed range" in probed.text
+        assert f"at the {end} edge of those tried" in given.text
+        assert probed.settings == given.settings == (beyond,)
+    assert judge(study(partial)).advice == ()
 
 
 def test_the_command() -> None:
