@@ -29,6 +29,9 @@ SEEDS_FACTOR = 2.0
 DONE = 0.9
 """Share of the planned trials that must have ended before a verdict."""
 
+ENOUGH = 3
+"""Learning rates that must have been tried at an end of ε before it is compared, where the study has as many."""
+
 HEADLINES: Mapping[Kind, str] = {
     "immutable": "Fully immutable: the best ε is large, where {optimizer} is SGD with momentum in disguise.",
     "adaptable": "Fully adaptable: the best ε is small, where every parameter has a learning rate of its own.",
@@ -63,7 +66,7 @@ class Verdict:
 def verdict(outcome: Outcome) -> Verdict:
     """Judge the searched arm of a study; the baselines are evidence beside it.
 
-    ε and β₂ of a sampler are taken to the nearest power of ten (of 1 - β₂).
+    ε and β₂ of a sampler are taken to the nearest power of ten (of 1 - β₂), an end of ε is a whole one.
     """
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
@@ -76,7 +79,11 @@ def verdict(outcome: Outcome) -> Verdict:
     assert best.value is not None
     # Where everything was pruned or diverged there is no value, and nothing good.
     tried = sorted({_power("eps", trial) for trial in arm if trial.eps is not None})
-    ends = [by_eps.get(eps) for eps in (tried[0], tried[-1])]
+    pick = max if outcome.goal == "maximize" else min
+    ends = [
+        pick((trial.value for trial in end if state_of(trial) == "complete" and trial.value is not None), default=None)
+        for end in _ends(arm)
+    ]
     low_is_good, high_is_good = (
         value is not None and _behind(best.value, value, outcome.goal) <= tolerance for value in ends
     )
@@ -102,6 +109,17 @@ def verdict(outcome: Outcome) -> Verdict:
     reasons += [text for text in (_share(outcome, best), _beta2(complete, best, tolerance, outcome.goal)) if text]
     advice = [*_next(kind, outcome, best, tolerance), *_edges(kind, outcome, arm, best)]
     return _verdict(outcome, kind, tuple(reasons), tuple(advice), tolerance)
+
+
+def _ends(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The trials within a power of ten of the smallest ε that was tried, and of the largest."""
+    by_eps = sorted((trial for trial in arm if trial.eps is not None), key=lambda trial: trial.eps or 0.0)
+    smallest, largest = by_eps[0].eps or 0.0, by_eps[-1].eps or 0.0
+    decade = 9.99  # the next point of a grid is none of them
+    return (
+        [trial for trial in by_eps if (trial.eps or 0.0) < smallest * decade],
+        [trial for trial in by_eps if (trial.eps or 0.0) > largest / decade],
+    )
 
 
 def profile(complete: Sequence[Trial], name: str, goal: Goal) -> dict[float, float]:
@@ -146,6 +164,14 @@ def _too_small(arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None
                 f"{SYMBOLS[name]} was not varied, and the best one depends on {other}: with one value of it, "
                 "nothing can be said.",
                 (example,),
+            )
+    enough = min(ENOUGH, len({trial.lr for trial in arm}))
+    for end, which in zip(_ends(ended), ("smallest", "largest"), strict=True):
+        if len({trial.lr for trial in end}) < enough:
+            return Advice(
+                f"Near the {which} ε that was tried, {count(len(end), 'trial')} cannot tell how good it is: it takes "
+                f"{enough} learning rates. A grid over the two ends of the range has them.",
+                ("search.eps=endpoints", "engine.sampler=grid", "engine.trials=null", "engine.pruner=none"),
             )
     return None
 

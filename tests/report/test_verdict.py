@@ -169,6 +169,19 @@ def test_a_study_that_varies_too_little(name: str, axes: dict[str, Any]) -> None
     assert len(found.advice) == 1
 
 
+def test_a_sampler_s_end_with_too_few_learning_rates() -> None:
+    """Two trials near the largest ε, and many elsewhere: however bad they are, another lr may be good there."""
+    trials = [trial for trial in study(adaptable) if trial.eps != 1e-2 or trial.lr in (1e-4, 1e-3)]
+    found = judge(trials)
+    assert found.kind == "undecided"
+    assert found.reasons[0].startswith("Near the largest ε that was tried, 2 trials cannot tell")
+    assert "search.eps=endpoints" in found.advice[0].settings
+    third = sample.trial(98, 0.8, lr=1e-2, eps=3e-3)
+    assert judge([*trials, third]).kind == "adaptable"
+    # A grid of two lr has no third.
+    assert judge(study(adaptable, lrs=(1e-3, 1e-2))).kind == "adaptable"
+
+
 def test_immutable_names_the_rate_of_sgd() -> None:
     found = judge(study(immutable))
     assert "Try SGD with momentum at a learning rate of 1e0" in found.advice[0].text
