@@ -73,8 +73,7 @@ def main() -> None:
     for workload in WORKLOADS:
         # The grids draw nothing: one run of them is all there is.
         ran = {
-            label: [run(workload, label, seed) for seed in ([0] if label[0] in "ab" else SEEDS)]
-            for label in SEARCHES
+            label: [run(workload, label, seed) for seed in ([0] if label[0] in "ab" else SEEDS)] for label in SEARCHES
         }
         found = [outcome.best.value for each in ran.values() for outcome in each if outcome.best]
         outcome = ran["h: the default eps"][0]

@@ -64,3 +64,5 @@ def test_the_first_steps_of_an_epoch_are_probed(reproduction, tmp_path, monkeypa
     assert [layer[0] for layer in part["layers"]] == [layer[0] for layer in whole["layers"]]
     assert part["shares"] != whole["shares"]
     assert 100 >= part["shares"]["1e-7"] >= part["shares"]["1e-1"] >= 0
+    other = reproduction.run(reproduction.Row("some", ("probe.eps=1.0", "probe.lr=1.0"), steps=2))
+    assert other["shares"] != part["shares"]
