@@ -44,16 +44,26 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
         raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
     drawn = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
-    first = ordered[0]
-    won = (
-        f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {place(first.best)}."
-        if first.best is not None
-        else "No trial is complete yet."
-    )
-    head = f"<h1>{count(len(outcomes), 'run')} side by side</h1><p>{escape(won)}</p>"
+    head = f"<h1>{count(len(outcomes), 'run')} side by side</h1><p>{escape(_won(ordered))}</p>"
     rows = table(COLUMNS, (_row(outcome, ordered) for outcome in ordered), text={0, 1, 2, 4, 7})
     places = [place_of(name, figure) for name, figure in drawn.items()]
     return document(f"{len(outcomes)} runs side by side", [head, rows, *places], drawn)
+
+
+def _won(ordered: Sequence[Outcome]) -> str:
+    """Which run has the best value, and which others have as good a one by the tolerance of its verdict."""
+    first, *others = ordered
+    if first.best is None or first.best.value is None:
+        return "No trial is complete yet."
+    text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {place(first.best)}."
+    tolerance = verdict(first).tolerance
+    if tolerance is None:
+        return f"{text} Its study is too small to tell whether by more than chance."
+    values = ((other, other.best.value) for other in others if other.best is not None and other.best.value is not None)
+    equal = [_name(other, ordered) for other, value in values if abs(first.best.value - value) <= tolerance]
+    if not equal:
+        return text
+    return f"{text} Within {tolerance:.2g} of it, which counts as no difference: {listed(equal)}."
 
 
 def _rank(outcome: Outcome) -> tuple[bool, float]:

@@ -47,6 +47,19 @@ def test_the_best_comes_first_where_lower_is_better(tmp_path):
     assert "second is best: perplexity 80.00" in text
 
 
+def test_a_difference_within_the_tolerance_is_said_to_be_none(tmp_path):
+    def of(name: str, behind: float):
+        trials = [trial.model_copy(update={"value": trial.value and trial.value - behind}) for trial in known.trials]
+        return known.model_copy(update={"name": name, "trials": trials})
+
+    known = sample.outcome(tmp_path)
+    text = read(comparison([of("best", 0), of("near", 0.002), of("far", 0.1)])).text
+    assert "which counts as no difference: near." in text
+    assert "no difference" not in read(comparison([of("best", 0), of("far", 0.1)])).text
+    one = [trial(0, 0.95, lr=1e-3, eps=1e-4)]
+    assert "too small to tell" in read(comparison([named(tmp_path, "a", trials=one), of("far", 0.1)])).text
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path):
     runs = [sample.outcome(tmp_path / directory, name="same") for directory in ("one", "two")]
     text = read(comparison(runs)).text
