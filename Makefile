@@ -38,11 +38,13 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/epoch_speed.py
 	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/report_speed.py
-	$(BIN)/python benchmarks/range_holds.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
-bench-search: $(VENV)/.installed-dev ## compare searches, simulated over the tables of benchmarks/outcomes.py (docs/benchmarks.md)
+bench-search: $(VENV)/.installed-dev ## searches compared, over the tables of benchmarks/outcomes.py and run for real (EPSEARCH_DATA)
+	$(BIN)/python benchmarks/range_holds.py
+	$(BIN)/python benchmarks/heatmaps.py
 	$(BIN)/python benchmarks/search_comparison.py
+	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/search_for_real.py'
 
 reproduce: $(VENV)/.installed-dev ## the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
 	$(BIN)/python benchmarks/reproduction.py probe

@@ -97,7 +97,7 @@ def spent(table: Table, curve: list[float]) -> int:
 
 
 def course(table: Table, steps: Iterable[Step], start: int = 0) -> list[tuple[int, float]]:
-    """Epochs spent whenever a trial ended that is better than those before, and what is lost still, to the budget."""
+    """Epochs spent when a trial ended better than those before, and what is lost still; to the budget or the best."""
     total, least = start, math.inf
     found = []
     for epochs, values in steps:
@@ -107,6 +107,8 @@ def course(table: Table, steps: Iterable[Step], start: int = 0) -> list[tuple[in
         if (lost := min(map(table.lost, values), default=math.inf)) < least:
             least = lost
             found.append((total, lost))
+        if least == 0:
+            break
     return found
 
 
