@@ -13,7 +13,7 @@ from search_comparison import ROOT
 from epsearch.records import Trial
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 
-DRAWN = ["fashion-mnist-mlp", "war-and-peace-lstm"]
+DRAWN = ["cifar10-vgg", "fashion-mnist-mlp", "war-and-peace-lstm"]
 
 
 def main() -> None:
