@@ -88,7 +88,9 @@ def collect() -> None:
         probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
         said = said_of(probe, outcome)
         probes.append({**mine, **said})
-        rows += [{**mine, **cell(trial, said)} for trial in outcome.trials]
+        # What a killed run lost was tried again, and is there twice.
+        settled = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
+        rows += [{**mine, **cell(trial, said)} for trial in settled]
     anew = {table_of(probe) for probe in probes}
     for probe, kept in tables() if (RESULTS / "outcomes.json").exists() else ():
         if table_of(probe) not in anew:
