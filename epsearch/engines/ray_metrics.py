@@ -43,20 +43,22 @@ class Metered(Relay):
         self._show()
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
-        """One epoch more."""
+        """One epoch more. The rest is told anew: what Ray lost on the way stands there until the next telling."""
         super().trial_reported(optimizer, number, epochs, value)
         self._epochs.inc()
+        self._show()
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """From those running to those that ended so."""
         super().trial_ended(optimizer, number, cell, ending, value)
         self._states["running"] -= 1
         self._states[ending.kind] += 1
-        self._show()
         if value is not None:
             self._best[optimizer] = max(self._best.get(optimizer, value), value, key=lambda x: self._sign * x)
-            self._best_value.set(self._best[optimizer], {"optimizer": optimizer})
+        self._show()
 
     def _show(self) -> None:
         for state, count in self._states.items():
             self._trials.set(count, {"state": state})
+        for optimizer, best in self._best.items():
+            self._best_value.set(best, {"optimizer": optimizer})
