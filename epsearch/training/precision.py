@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -16,11 +18,28 @@ def set_precision(name: str) -> None:
     torch.set_float32_matmul_precision("high" if name == "tf32" else "highest")
 
 
-def autocast(name: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def autocast(name: str, device: torch.device) -> Iterator[None]:
     """A context for the forward pass, which the backward pass follows."""
     if name not in MIXED:
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=MIXED[name])
+        yield
+        return
+    onednn: Any = torch.backends.mkldnn
+    before = onednn.enabled
+    # torch asks oneDNN for an LSTM also where oneDNN lacks the format (x86 without AVX-512), and fails; its own kernels
+    # compute in it on every CPU.
+    onednn.enabled = before and onednn.is_available() and _has_format(name)
+    try:
+        with torch.autocast(device.type, dtype=MIXED[name]):
+            yield
+    finally:
+        onednn.enabled = before
+
+
+def _has_format(name: str) -> bool:
+    """Whether oneDNN computes in it on this CPU."""
+    ops = torch.ops.mkldnn
+    return bool(ops._is_mkldnn_bf16_supported() if name == "bfloat16" else ops._is_mkldnn_fp16_supported())
 
 
 def loss_scaler(name: str, device: torch.device) -> torch.amp.GradScaler:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from epsearch.config import StudyConfig
 from epsearch.errors import UserError
+from epsearch.training.precision import autocast
 from epsearch.training.seeding import seed_all
 from epsearch.workloads import create_workload
 from epsearch.workloads.language.workload import LanguageWorkload, TextBatch, piece_length, streams
@@ -244,18 +245,19 @@ class TestTraining:
         assert losses[0] == pytest.approx(math.log(10_000), abs=0.05)
         assert losses[-1] < losses[0] - 0.2
 
+    @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
     @pytest.mark.parametrize("model", SMALL)
-    def test_in_half_precision(self, short: dict[str, object], model: str) -> None:
-        """State and features are bfloat16 then, weights and their gradients float32."""
+    def test_in_half_precision(self, short: dict[str, object], model: str, precision: str) -> None:
+        """Products are of 16 bits then, weights and their gradients float32; on a CPU without AVX-512 too."""
         workload = make(4, **short, model=model)
         network = workload.model()
         for batch in itertools.islice(workload.train_batches(0), 2):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with autocast(precision, CPU):
                 loss = workload.loss(network, batch)
             assert loss.dtype == torch.float32
             loss.backward()
         assert all(parameter.grad.dtype == torch.float32 for parameter in network.parameters())
-        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        with autocast(precision, CPU), torch.no_grad():
             assert math.isfinite(workload.evaluate(network.eval())["loss"])
 
     def test_a_batch_stays_one_when_it_is_moved(self) -> None:
