@@ -10,7 +10,7 @@ help: ## show this
 quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
 	$(BIN)/epsearch run studies/quickstart.yaml
 
-test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; about 20 minutes)
+test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; 20 to 40 minutes on 2 cores)
 	$(BIN)/pytest
 
 slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA)

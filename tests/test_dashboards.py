@@ -82,7 +82,7 @@ def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
     need_namespaces()
     need("prometheus")
     with Machines(tmp_path / "machines") as machines:
-        cluster = Cluster(machines, tmp_path)
+        cluster = Cluster(machines, tmp_path, seconds=0.5)
         with cluster.database():
             head = cluster.start("head")
             wait_for(lambda: "Ray runtime started" in head.log, 120, lambda: head.log)
