@@ -7,6 +7,7 @@ imported when it runs: reading a study file needs no Optuna, and the driver neve
 from __future__ import annotations
 
 import contextlib
+import gc
 import shlex
 import tempfile
 import time
@@ -193,6 +194,19 @@ class _Redrawing(Relay):
             self._next = time.monotonic() + max(REDRAW_SECONDS, 20 * (time.monotonic() - began))
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's garbage collector, which would look through all trials again and again: a third of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@_uncollected()
 def report_stage(
     config: StudyConfig, storage: BaseStorage, place: RunDirectory, listener: Listener, *, redraw: bool
 ) -> Outcome:
@@ -202,7 +216,7 @@ def report_stage(
         StudyError: no trial has a value to report, though the report is written; or it cannot be written.
     """
     from epsearch.engines.study import load_arms, records
-    from epsearch.report import write_report
+    from epsearch.report import figures, write_report
     from epsearch.report.publish import publish
 
     studies = load_arms(storage, config)
@@ -219,15 +233,16 @@ def report_stage(
         outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
     if redraw:
         listener.stage("report")
+        drawn = figures(outcome)
         try:
-            write_report(outcome)
+            write_report(outcome, drawn)
         except OSError as error:
             raise StudyError(
                 f"the report could not be written to {place.path}: {error.strerror}. Every trial is kept; make room "
                 f"and run: epsearch report {shlex.quote(str(place.path))}"
             ) from error
         if main := studies.get(config.optimizer.name):
-            publish(main, outcome)
+            publish(main, outcome, drawn)
     if outcome.trials and not any(trial.value is not None for trial in outcome.trials):
         raise StudyError(f"no trial has a value; {place.path / 'trials.csv'} says why for each.")
     return outcome

@@ -6,6 +6,7 @@ compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `Epsilon
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterable
@@ -314,7 +315,7 @@ class Trial(Record):
     error: str | None = None
     history: list[tuple[int, float]] = []
 
-    @property
+    @functools.cached_property
     def cell(self) -> dict[str, float]:
         """The hyperparameters alone, as `{"lr": …, "eps": …, "beta2": …}`."""
         values = {"lr": self.lr, "eps": self.eps, "beta2": self.beta2}

@@ -8,7 +8,7 @@ from epsearch.records import Outcome, Trial
 from epsearch.report.axes import is_grid
 from epsearch.report.curve import BASELINE, curve_info, plot_curve
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
-from epsearch.report.histogram import STRIP, histogram_info, plot_histogram
+from epsearch.report.histogram import histogram_info, plot_histogram
 from epsearch.report.learning import learning_info, plot_learning
 from epsearch.report.literature import literature_info, plot_literature
 from epsearch.report.progress import fraction_info, plot_fractions, plot_progress, progress_info
@@ -16,7 +16,7 @@ from epsearch.report.scatter import plot_scatter, scatter_info
 from epsearch.report.timeline import plot_timeline, timeline_info
 
 
-def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
+def figures(outcome: Outcome) -> dict[str, go.Figure]:
     """What there is to draw, in reading order; what there is nothing for is left out.
 
     heatmap-lr-eps (Figs. 6, 7), heatmap-eps-beta2 (Fig. 10; where beta2 was varied), probe-histogram
@@ -24,7 +24,6 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
     trial's training; where the study records histograms), eps-range (Table 3; where there was a probe),
     sgd-momentum-lr (Fig. 5; where that baseline was run), learning-curves (where trials have several epochs),
     trials-in-order.
-    `strip` limits the height of the histogram's layers, in pixels.
     """
     drawn: dict[str, go.Figure] = {}
     if any({"lr", "eps"} <= trial.cell.keys() for trial in _searched(outcome)):
@@ -33,7 +32,7 @@ def figures(outcome: Outcome, strip: int = STRIP) -> dict[str, go.Figure]:
         drawn["heatmap-eps-beta2"] = _map(outcome, "eps", "beta2")
     eps = outcome.best.eps if outcome.best else None
     if outcome.probe is not None:
-        drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps), strip)
+        drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps))
     if outcome.progress is not None:
         whose = "the best trial's training"
         drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 import plotly.graph_objects as go
@@ -24,7 +24,7 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 """The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
 
 
-def page(outcome: Outcome, drawn: dict[str, go.Figure]) -> str:
+def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
     """The report as HTML: summary, the `figures` that were `drawn`, tables, and how to go on.
 
     plotly.js is inside, once; whatever the user named is escaped. Partial studies get the sections they can.
@@ -42,7 +42,7 @@ def page(outcome: Outcome, drawn: dict[str, go.Figure]) -> str:
     return document(outcome.name, sections, drawn)
 
 
-def document(title: str, sections: Sequence[str], drawn: dict[str, go.Figure]) -> str:
+def document(title: str, sections: Sequence[str], drawn: Mapping[str, go.Figure]) -> str:
     """A page of these sections, which are HTML and have a `place_of` each figure."""
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -65,7 +65,7 @@ def document(title: str, sections: Sequence[str], drawn: dict[str, go.Figure]) -
 """
 
 
-def _data(drawn: dict[str, go.Figure]) -> str:
+def _data(drawn: Mapping[str, go.Figure]) -> str:
     """The figures and both templates as JSON that no text inside can end early."""
     bare = {name: json.loads(_untitled(figure).to_json()) for name, figure in drawn.items()}
     for figure in bare.values():
@@ -137,7 +137,7 @@ def place_of(name: str, figure: go.Figure) -> str:
     )
 
 
-def _absent(outcome: Outcome, drawn: dict[str, go.Figure]) -> str:
+def _absent(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
     """One sentence for each map that a reader would look for in vain."""
     reasons = []
     if "heatmap-lr-eps" not in drawn:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from epsearch.records import Outcome
-from epsearch.report.gallery import figures
-from epsearch.report.histogram import AROUND
+from epsearch.report.histogram import AROUND, histogram_info, plot_histogram
 from epsearch.report.summary import sentences
 from epsearch.report.verdict import Verdict, verdict
 
 if TYPE_CHECKING:
     import optuna
+    import plotly.graph_objects as go
 
 CARD = 480
 """Height in pixels of the dashboard's cards, which cut off what is taller."""
@@ -25,8 +26,10 @@ HEADING = "## Found by epsearch"
 """The first line of a note that is ours to replace."""
 
 
-def publish(study: optuna.Study, outcome: Outcome) -> None:
+def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figure]) -> None:
     """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
+
+    `figures` are the outcome's, by their ids; they are made as low as the dashboard's cards.
 
     A note that somebody else wrote is left alone. Without optuna-dashboard there are the attributes alone.
     """
@@ -36,7 +39,11 @@ def publish(study: optuna.Study, outcome: Outcome) -> None:
         import optuna_dashboard
     except ImportError:
         return
-    for name, figure in figures(outcome, strip=CARD - AROUND).items():
+    if outcome.probe is not None:
+        # With fewer rows of layers, so that they are not squeezed.
+        info = histogram_info(outcome.probe, outcome.best.eps if outcome.best else None)
+        figures = {**figures, "probe-histogram": plot_histogram(info, CARD - AROUND)}
+    for name, figure in figures.items():
         if name == ITS_OWN:
             continue
         figure.update_layout(height=min(figure.layout.height, CARD))

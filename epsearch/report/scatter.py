@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import plotly.graph_objects as go
-from scipy.interpolate import LinearNDInterpolator
-from scipy.spatial import QhullError
 
 from epsearch.labels import SYMBOLS, plotly_text
 from epsearch.records import Goal, Trial, best_trial
@@ -71,6 +69,10 @@ def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
     places = np.array([[math.log10(log_position(name, trial.cell[name])) for name in (x, y)] for trial in trials])
     if len(places) < 4:
         return None
+    # Half a second that figures without a surface need not wait for.
+    from scipy.interpolate import LinearNDInterpolator
+    from scipy.spatial import QhullError
+
     values = np.array([trial.value for trial in trials])
     try:
         between = LinearNDInterpolator(places, values, rescale=True)

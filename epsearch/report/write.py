@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from epsearch.errors import UserError
 from epsearch.records import Outcome, write_atomically
 from epsearch.report.comparison import comparison
-from epsearch.report.gallery import figures
 from epsearch.report.page import page
 from epsearch.report.table import trials_csv
 
 
-def write_report(outcome: Outcome) -> Path:
+def write_report(outcome: Outcome, figures: Mapping[str, go.Figure]) -> Path:
     """Write `trials.csv`, `report.html` and `figures/<id>.html` into the outcome's directory.
+
+    `figures` are the outcome's, by their ids.
 
     Each file is replaced whole or left as it was. Works with a study that is still running.
 
@@ -30,13 +32,12 @@ def write_report(outcome: Outcome) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(outcome.directory / "trials.csv", trials_csv(outcome.trials))
     report = outcome.directory / "report.html"
-    drawn = figures(outcome)
-    write_atomically(report, page(outcome, drawn))
+    write_atomically(report, page(outcome, figures))
     # 4.8 MB that all figures share; it changes only with Plotly's version.
     library, script = folder / "plotly.min.js", get_plotlyjs()
     if not library.exists() or library.stat().st_size != len(script.encode()):
         write_atomically(library, script)
-    for name, figure in drawn.items():
+    for name, figure in figures.items():
         html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
         write_atomically(folder / f"{name}.html", html)
     return report

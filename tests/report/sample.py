@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from epsearch.records import EpochReading, EpsilonRange, Histogram, Layer, Outcome, ProbeHistory, ProbeResult, Trial
+from epsearch.report import figures, write_report
+from epsearch.report import publish as module
 
 LRS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 EPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -122,3 +124,13 @@ def outcome(directory: Path, **fields: object) -> Outcome:
         "directory": directory,
     }
     return Outcome.model_validate(defaults | fields)
+
+
+def write(outcome):
+    """The report's files, as `report_stage` writes them."""
+    return write_report(outcome, figures(outcome))
+
+
+def publish(study, outcome):
+    """The report in an Optuna study, as `report_stage` publishes it."""
+    module.publish(study, outcome, figures(outcome))

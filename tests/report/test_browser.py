@@ -6,9 +6,6 @@ import subprocess
 import optuna
 import pytest
 
-from epsearch.report import write_report
-from epsearch.report.publish import publish
-
 from . import hostile, sample
 from .served import served
 
@@ -39,7 +36,7 @@ def opened(address, profile):
 
 @pytest.mark.parametrize("study", [sample.outcome, lambda path: hostile.outcome(path, hostile.SCRIPT)])
 def test_the_page_draws_all_figures(tmp_path, study):
-    dom, console = opened(write_report(study(tmp_path)).as_uri(), tmp_path / "profile")
+    dom, console = opened(sample.write(study(tmp_path)).as_uri(), tmp_path / "profile")
     assert console == []
     assert dom.count("figure js-plotly-plot") == 6
     assert dom.count('class="main-svg"') >= 6
@@ -47,14 +44,14 @@ def test_the_page_draws_all_figures(tmp_path, study):
 
 def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
     study = sample.outcome(tmp_path, progress=sample.history())
-    dom, console = opened(write_report(study).as_uri(), tmp_path / "profile")
+    dom, console = opened(sample.write(study).as_uri(), tmp_path / "profile")
     assert console == []
     assert dom.count("figure js-plotly-plot") == 8
     assert "epoch 10 ·" in dom
 
 
 def test_a_figure_alone_finds_its_library(tmp_path):
-    write_report(sample.outcome(tmp_path))
+    sample.write(sample.outcome(tmp_path))
     dom, console = opened((tmp_path / "figures" / "heatmap-lr-eps.html").as_uri(), tmp_path / "profile")
     assert console == []
     assert "0.9120" in dom
@@ -72,7 +69,7 @@ def test_optunas_dashboard_draws_the_heatmaps(tmp_path):
         for trial in outcome.trials
         if trial.state == "complete"
     )
-    publish(study, outcome)
+    sample.publish(study, outcome)
     with served(url) as address:
         dom, console = opened(f"{address}dashboard/studies/{study._study_id}", tmp_path / "profile")
     assert console == []

@@ -10,8 +10,9 @@ from epsearch.engines.storage import open_storage
 from epsearch.errors import UserError
 from epsearch.report import dashboard
 from epsearch.report.gallery import figures
-from epsearch.report.publish import ITS_OWN, publish
+from epsearch.report.publish import ITS_OWN
 
+from . import sample
 from .served import served
 
 
@@ -35,7 +36,7 @@ def get(address):
 
 def test_the_server_answers_with_the_figures_and_ends_quietly(url, outcome):
     pytest.importorskip("optuna_dashboard")
-    publish(optuna.load_study(study_name="study", storage=url), outcome)
+    sample.publish(optuna.load_study(study_name="study", storage=url), outcome)
     with served(url) as address:
         assert address.startswith("http://127.0.0.1:")
         assert "<html" in get(address + "dashboard").lower()

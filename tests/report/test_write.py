@@ -5,13 +5,12 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from epsearch.report import write as module
-from epsearch.report import write_report
 
 from . import hostile, sample
 
 
 def test_files(outcome):
-    report = write_report(outcome)
+    report = sample.write(outcome)
     assert report == outcome.directory / "report.html"
     there = sorted(str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*") if path.is_file())
     assert there == [
@@ -31,20 +30,20 @@ def test_files(outcome):
 
 
 def test_the_same_study_gives_the_same_files(outcome):
-    first = write_report(outcome).read_bytes()
-    assert write_report(outcome).read_bytes() == first
+    first = sample.write(outcome).read_bytes()
+    assert sample.write(outcome).read_bytes() == first
 
 
 def test_an_older_plotly_is_replaced(outcome):
     library = outcome.directory / "figures" / "plotly.min.js"
     library.parent.mkdir()
     library.write_text("old")
-    write_report(outcome)
+    sample.write(outcome)
     assert library.read_text(encoding="utf-8") == get_plotlyjs()
 
 
 def test_a_full_disk_leaves_the_old_report_whole(outcome, monkeypatch):
-    report = write_report(outcome)
+    report = sample.write(outcome)
     before = report.read_bytes()
 
     def full(path, text):
@@ -52,17 +51,17 @@ def test_a_full_disk_leaves_the_old_report_whole(outcome, monkeypatch):
 
     monkeypatch.setattr(module, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
-        write_report(outcome.model_copy(update={"name": "other"}))
+        sample.write(outcome.model_copy(update={"name": "other"}))
     assert report.read_bytes() == before
 
 
 def test_an_empty_study_has_a_report(tmp_path):
-    assert write_report(sample.outcome(tmp_path, trials=[], probe=None)).exists()
+    assert sample.write(sample.outcome(tmp_path, trials=[], probe=None)).exists()
 
 
 @pytest.mark.parametrize("name", hostile.NAMES)
 def test_hostile_names_can_be_written(tmp_path, name):
-    write_report(hostile.outcome(tmp_path, name))
+    sample.write(hostile.outcome(tmp_path, name))
     for path in tmp_path.rglob("*.html"):
         assert "<script>alert" not in path.read_text(encoding="utf-8")
 
