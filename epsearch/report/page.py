@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -67,20 +68,18 @@ def document(title: str, sections: Sequence[str], drawn: Mapping[str, go.Figure]
 
 def _data(drawn: Mapping[str, go.Figure]) -> str:
     """The figures and both templates as JSON that no text inside can end early."""
-    bare = {name: json.loads(_untitled(figure).to_json()) for name, figure in drawn.items()}
-    for figure in bare.values():
-        del figure["layout"]["template"]
+    bare = {name: _untitled(json.loads(figure.to_json())) for name, figure in drawn.items()}
     data = {"figures": bare, "light": LIGHT.to_plotly_json(), "dark": DARK.to_plotly_json()}
     return json.dumps(data).replace("<", "\\u003c")
 
 
-def _untitled(figure: go.Figure) -> go.Figure:
-    """The figure without its title: on a phone Plotly would cut it, where the page's own text wraps."""
-    return go.Figure(figure).update_layout(
-        title=None,
-        margin={"t": (figure.layout.margin.t or LIGHT.layout.margin.t) - TITLE_ROOM},
-        height=figure.layout.height - TITLE_ROOM,
-    )
+def _untitled(figure: dict[str, Any]) -> dict[str, Any]:
+    """The figure without its title: on a phone Plotly would cut it, where the page's own text wraps. Nor a template."""
+    layout = figure["layout"]
+    margin = layout.get("margin", {})
+    margin = {**margin, "t": margin.get("t", LIGHT.layout.margin.t) - TITLE_ROOM}
+    kept = {name: value for name, value in layout.items() if name not in ("title", "template")}
+    return {**figure, "layout": {**kept, "margin": margin, "height": layout["height"] - TITLE_ROOM}}
 
 
 def _head(outcome: Outcome) -> str:
