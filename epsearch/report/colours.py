@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from plotly.colors import sample_colorscale, unlabel_rgb
+
 from epsearch.labels import number
 from epsearch.records import Goal
 
@@ -37,8 +39,28 @@ def colours_of(values: Sequence[float], goal: Goal) -> Colours | None:
     return Colours(min(best, end), max(best, end), end != worst, goal)
 
 
+def ink_on(value: float, colours: Colours) -> str:
+    """Black or white, for text on a value's colour: the one of more contrast, which is 4.5 at least (WCAG 1.4.3).
+
+    Plotly's own choice is dark grey on a middling green, a contrast of 3.
+    """
+    low, high, _, goal = colours
+    place = min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+    (colour,) = sample_colorscale(_scale(goal), [place])
+    # Relative luminance: sRGB, linear again, as bright as the eye takes each channel.
+    channels = [each / 255 for each in unlabel_rgb(colour)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    luminance = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "#000000" if luminance > 0.179 else "#ffffff"
+
+
+def _scale(goal: Goal) -> str:
+    """Viridis with its bright end where it is better."""
+    return "Viridis" if goal == "maximize" else "Viridis_r"
+
+
 def colour_axis(colours: Colours) -> dict[str, object]:
-    """Viridis with its bright end where it is better, as a Plotly `coloraxis`."""
+    """The scale as a Plotly `coloraxis`."""
     low, high, clipped, goal = colours
     ticks = [low + (high - low) * step / 4 for step in range(5)]
     texts = [number(tick) for tick in ticks]
@@ -46,7 +68,7 @@ def colour_axis(colours: Colours) -> dict[str, object]:
         end, sign = (0, "≤ ") if goal == "maximize" else (-1, "≥ ")
         texts[end] = sign + texts[end]
     return {
-        "colorscale": "Viridis" if goal == "maximize" else "Viridis_r",
+        "colorscale": _scale(goal),
         # A scale of no width has no colours: Plotly widens it around the one value.
         "cmin": low if high > low else None,
         "cmax": high if high > low else None,

@@ -20,7 +20,7 @@ from epsearch.labels import (
 from epsearch.records import Goal, Trial, best_trial
 from epsearch.report.axes import category_axis
 from epsearch.report.cells import Cell, CellState, cell_of
-from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of
+from epsearch.report.colours import BETTER, Colours, colour_axis, colours_of, ink_on
 from epsearch.report.style import ACCENT, LIGHT, MARKS, headline
 
 
@@ -120,7 +120,7 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
     """The map: values in the cells, the best outlined, signs and fills where there is no value."""
     figure = go.Figure(layout={"template": LIGHT, "height": 320 + 40 * max(len(info.ys), 2)})
     if info.colours is not None:
-        figure.add_trace(_values(info))
+        figure.add_traces(list(_values(info, info.colours)))
         figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
     for state in MARKS:
         if any(cell.state == state for _, _, cell in info.cells()):
@@ -160,14 +160,20 @@ def _grid(info: HeatmapInfo) -> dict[str, object]:
     }
 
 
-def _values(info: HeatmapInfo) -> go.Heatmap:
-    """The complete cells, coloured by value."""
-    return go.Heatmap(
-        z=[[cell.value for cell in row] for row in info.rows],
-        text=[["" if cell.value is None else number(cell.value) for cell in row] for row in info.rows],
-        coloraxis="coloraxis",
-        **_grid(info),
-    )
+def _values(info: HeatmapInfo, colours: Colours) -> Iterator[go.Heatmap]:
+    """The complete cells, coloured by value: a trace for each colour of text, since a trace has only one."""
+    inks: dict[float | None, str] = {
+        cell.value: ink_on(cell.value, colours) for _, _, cell in info.cells() if cell.value is not None
+    }
+    for ink in sorted(set(inks.values())):
+        z = [[cell.value if inks.get(cell.value) == ink else None for cell in row] for row in info.rows]
+        yield go.Heatmap(
+            z=z,
+            text=[["" if value is None else number(value) for value in row] for row in z],
+            textfont={"color": ink},
+            coloraxis="coloraxis",
+            **_grid(info),
+        )
 
 
 def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:

@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 MARKS: dict[CellState, Mark] = {
-    "pruned": Mark("–", GREY, "#ffffff", "line-ew-open", GREY, "pruned"),
+    "pruned": Mark("–", GREY, INK, "line-ew-open", GREY, "pruned"),
     "diverged": Mark("×", "#b3362d", "#ffffff", "x-thin-open", "#b3362d", "diverged"),
     "failed": Mark("!", "#8a5a2b", "#ffffff", "triangle-up-open", "#8a5a2b", "failed otherwise"),
     "missing": Mark("·", "rgba(128,128,128,0.18)", "#808080", "circle-open", "#808080", "not run yet"),

@@ -110,6 +110,14 @@ def test_the_sample_has_its_ridge():
     assert "± 0.0014 (2 seeds)" in figure.data[0].hovertext[3][3]
 
 
+def test_every_value_is_written_once_in_the_colour_told_from_its_own():
+    figure = plot_heatmap(info_of([trial(0, 0.1, lr=1e-3), trial(1, 0.8, lr=1e-2), trial(2, 0.9, lr=1e-1)]))
+    written = {trace.textfont.color: [[*row] for row in trace.text] for trace in figure.data}
+    assert written == {"#000000": [["", "0.8000", "0.9000"]], "#ffffff": [["0.1000", "", ""]]}
+    assert [list(trace.z[0]) for trace in figure.data] == [[None, 0.8, 0.9], [0.1, None, None]]
+    assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
+
+
 def test_a_hostile_metric_is_no_markup():
     metric = '<a href="https://example.org">x</a>'
     figure = plot_heatmap(heatmap_info([trial(0, 0.5)], "lr", "eps", goal="maximize", metric=metric))
