@@ -280,7 +280,7 @@ def draw(found: Found, tables: dict[str, Table]) -> Any:
 
     columns = 3
     rows = math.ceil(len(found) / columns)
-    figure = make_subplots(rows, columns, subplot_titles=list(found), vertical_spacing=0.06, horizontal_spacing=0.06)
+    figure = make_subplots(rows, columns, subplot_titles=list(found), vertical_spacing=0.03, horizontal_spacing=0.06)
     palette = dict(zip(SEARCHES, colors.qualitative.Safe, strict=False))
     palette |= {IN_RANGE: "rgb(0, 90, 181)", WIDE: "rgb(220, 50, 32)"}
     for index, (name, searches) in enumerate(found.items()):
@@ -308,10 +308,10 @@ def draw(found: Found, tables: dict[str, Table]) -> Any:
     figure.update_yaxes(title="lost, %", col=1)
     figure.update_layout(
         width=1200,
-        height=300 * rows + 120,
+        height=250 * rows + 120,
         template="plotly_white",
-        legend={"orientation": "h", "y": 1.04, "yanchor": "bottom"},
-        margin={"l": 50, "r": 20, "t": 140, "b": 40},
+        legend={"orientation": "h", "y": 1.03, "yanchor": "bottom"},
+        margin={"l": 50, "r": 20, "t": 120, "b": 40},
     )
     return figure
 
