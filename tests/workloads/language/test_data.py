@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +12,13 @@ import torch
 from epsearch.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE
 from epsearch.workloads.language.data import TextData, ptb, python_stdlib, text, war_and_peace
+from tests.workloads.real_data import skip_if_not_there
 
 
 def load(dataset: Callable[[], TextData]) -> TextData:
     """The dataset; skips where it cannot be had."""
-    try:
-        return dataset()
-    except UserError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    skip_if_not_there(dataset.__name__)
+    return dataset()
 
 
 def spelled(data: TextData, tokens: torch.Tensor) -> list[str]:
