@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from epsearch.config import StudyConfig
+from epsearch.training.faults import ends_process
 from epsearch.training.fused import aligned, use_fused
+from epsearch.training.log import described
 from epsearch.training.precision import autocast, loss_scaler
 from epsearch.training.run import Run
 from epsearch.training.schedule import lr_factor
@@ -24,9 +26,15 @@ def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
     """Train every run to its end: the same initial weights, batches and order for all, which share one seed.
 
     Each run's outcome is what it would be alone: a member keeps its own stream of random numbers (dropout), and
-    members share batches only.
+    members share batches only. A model, loss or evaluation that raises ends the member that it is of, which may have
+    diverged; batches that raise end all.
     """
-    members = [_Member(workload, config, run) for run in runs]
+    members = []
+    for run in runs:
+        try:
+            members.append(_Member(workload, config, run))
+        except BaseException as error:
+            run.fail(error)
     for epoch in range(runs[0].planned_epochs()):
         if all(member.run.ended for member in members):
             return
@@ -39,9 +47,16 @@ def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
         for batch in (to_device(batch, runs[0].device) for batch in workload.train_batches(epoch)):
             for member in live:
                 if not member.run.ended:
-                    member.step(batch, epoch)
+                    try:
+                        member.step(batch, epoch)
+                    except BaseException as error:
+                        member.run.fail(error)
         for member in live:
-            member.finish_epoch(epoch)
+            if not member.run.ended:
+                try:
+                    member.finish_epoch(epoch)
+                except BaseException as error:
+                    member.run.fail(error)
 
 
 class _Member:
@@ -49,22 +64,36 @@ class _Member:
 
     def __init__(self, workload: Workload, config: StudyConfig, run: Run) -> None:
         self.run, self._workload, self._settings = run, workload, config.training
-        seed_all(run.seed)
-        self._model = workload.model().to(run.device)
-        if config.training.channels_last:
-            self._model = self._model.to(memory_format=torch.channels_last)
-        if config.training.compile:
-            self._model.compile()
-        self._optimizer = run.optimizer(self._model)
-        self._scaler = loss_scaler(config.training.precision, run.device)
-        self._random = RandomStream(run.device, run.seed, -1)
         self._interval = STEPS_BETWEEN_CHECKS if run.device.type == "cuda" else 1
-        self._batches = self._pending = self._steps = 0
-        self._loss = torch.zeros((), device=run.device)
-        if (state := run.restore()) is not None:
-            self._load(state)
+        self._build()
+        if (state := run.kept_state()) is not None:
+            try:
+                self._load(state)
+            except Exception as error:
+                if ends_process(error) is not None:
+                    raise
+                # The model is another one since. Nothing was reported yet that a new start would report again.
+                run.start_again(f"it does not fit ({described(error)})")
+                self._build()
+            else:
+                run.restore()
         self._fused = use_fused(self._optimizer)
         self._model.train()
+
+    def _build(self) -> None:
+        """Everything as it is before the first step."""
+        run = self.run
+        seed_all(run.seed)
+        self._model = self._workload.model().to(run.device)
+        if self._settings.channels_last:
+            self._model = self._model.to(memory_format=torch.channels_last)
+        if self._settings.compile:
+            self._model.compile()
+        self._optimizer = run.optimizer(self._model)
+        self._scaler = loss_scaler(self._settings.precision, run.device)
+        self._random = RandomStream(run.device, run.seed, -1)
+        self._batches = self._pending = self._steps = 0
+        self._loss = torch.zeros((), device=run.device)
 
     def step(self, batch: Any, epoch: int) -> None:
         """One batch; of every `accumulate` one optimizer step on the mean of their gradients."""
@@ -103,7 +132,7 @@ class _Member:
 
     def finish_epoch(self, epoch: int) -> None:
         """Evaluate and report, unless this is the probe, which is read from the optimizer instead."""
-        if self._pending and not self.run.ended:
+        if self._pending:
             self._update(epoch)
         self._check_loss()
         if self.run.ended or self.run.probing:

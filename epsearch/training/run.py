@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from epsearch.config import StudyConfig
-from epsearch.errors import StudyError, UserError
-from epsearch.optimizers import create_optimizer, denominator_reader
+from epsearch.errors import DriverGone, StudyError, UserError
+from epsearch.optimizers import create_optimizer, denominator_reader, unwrapped
 from epsearch.probing.recorder import Recorder
 from epsearch.probing.run import measure
 from epsearch.records import Cell, ProbeHistory, ProbeResult
 from epsearch.training.checkpoint import TrialCheckpoint
+from epsearch.training.faults import ends_process
+from epsearch.training.log import described, log, log_error
 from epsearch.training.seeding import random_states, set_random_states
 
 
@@ -38,6 +40,7 @@ class Run:
         recording: bool = False,
         on_report: Callable[[float], bool] = lambda _: True,
         checkpoint: TrialCheckpoint | None = None,
+        title: str = "run",
     ) -> None:
         self._config, self._cell, self._on_report = config, cell, on_report
         # A baseline has no ẑ.
@@ -55,7 +58,12 @@ class Run:
         """Whether this run is over before its last epoch: pruned, or a value was not finite."""
         self.diverged = False
         """Whether a loss or metric became NaN or infinite."""
+        self.error: str | None = None
+        """The exception that ended it, in one line."""
+        self.title = title
+        """What the worker's log calls it."""
         self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
+        self._counting: torch.utils.hooks.RemovableHandle | None = None
         self._steps = self._reports = 0
         self._epoch: int | None = None
 
@@ -108,12 +116,18 @@ class Run:
     def watch(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None = None) -> None:
         """Say which optimizer trains, so that ẑ can be read from it; `model` gives its tensors names.
 
+        Watching one again, as for the names of what `optimizer(groups)` built, replaces what was said before. Of
+        several optimizers the last is the one that is watched.
+
         Raises:
             UserError: while probing or recording, an optimizer whose ẑ epsearch cannot read.
         """
         if self.probing:
             denominator_reader(optimizer)
-            optimizer.register_step_post_hook(self._count_step)
+            # Steps are the probe's batches: one optimizer at a time is counted, and each of its steps once.
+            if self._counting is not None:
+                self._counting.remove()
+            self._counting = unwrapped(optimizer).register_step_post_hook(self._count_step)
         if self._recording:
             # The cell's own lr: by the end of an epoch a schedule may have changed it.
             settings: dict[str, float | int | str | None] = {
@@ -199,6 +213,16 @@ class Run:
         state: dict[str, Any] = kept["state"]
         return state
 
+    def kept_state(self) -> dict[str, Any] | None:
+        """What `restore` would give, with nothing reported yet."""
+        kept = self._checkpoint.peek() if self._checkpoint is not None else None
+        return kept and kept["state"]
+
+    def start_again(self, reason: str) -> None:
+        """Delete the checkpoint, which does not fit: this run trains from its first epoch."""
+        assert self._checkpoint is not None
+        self._checkpoint.discard(reason)
+
     @property
     def history(self) -> ProbeHistory | None:
         """ẑ after every epoch reported, where it is recorded."""
@@ -207,6 +231,19 @@ class Run:
     def diverge(self) -> None:
         """End this run because its loss is no longer finite."""
         self.ended = self.diverged = True
+
+    def fail(self, error: BaseException) -> None:
+        """End this run, and no other, because its code raised `error`; its traceback goes to the worker's log.
+
+        Raises:
+            BaseException: the error, where it ends more than this run: a mistake that every trial would meet, a process
+                that must not train again, a driver that is gone; and any while probing.
+        """
+        if self.probing or isinstance(error, UserError | DriverGone) or ends_process(error) is not None:
+            raise error
+        log(f"--- {self.title}: raised ---")
+        log_error(error)
+        self.error, self.ended = described(error), True
 
     def measure(self) -> ProbeResult:
         """ẑ of the watched optimizer, after training.

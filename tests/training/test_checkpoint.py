@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from epsearch.config import StudyConfig
+from epsearch.errors import DriverGone, ProcessUnusable
 from epsearch.records import Cell, Ending
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.loop import train
@@ -23,7 +25,7 @@ EPOCHS = 5
 ADAM = Cell(optimizer="adam", lr=1e-2, eps=1e-8, beta2=0.999)
 
 
-class Killed(BaseException):
+class Killed(DriverGone):
     """Stands for a process that is no more: nothing after the raise is written."""
 
 
@@ -230,8 +232,124 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(
     (tmp_path / "c.pt").mkdir()
     own_loop(kept.run(own_study()))
     assert kept.told == whole.told
-    assert "no checkpoint could be written" in capsys.readouterr().out
+    assert "no checkpoint could be written" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
+
+
+class Renamed:
+    """A class of the user's in a checkpoint; it is gone when the checkpoint is read."""
+
+
+def unreadable(kept: bytes, path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], object]]:
+    """What may lie where a checkpoint was, by name."""
+
+    def saved(content: object) -> None:
+        torch.save(content, path)
+
+    def renamed() -> None:
+        saved(torch.load(path, weights_only=False) | {"state": {"of the user": Renamed()}})
+        monkeypatch.delattr("tests.training.test_checkpoint.Renamed")
+
+    return {
+        "empty": lambda: path.write_bytes(b""),
+        "cut off": lambda: path.write_bytes(kept[: len(kept) // 2]),
+        "no pickle": lambda: path.write_bytes(b"not a checkpoint" * 99),
+        "another pickle": lambda: saved([1, 2, 3]),
+        "a state_dict": lambda: saved(nn.Linear(1, 1).state_dict()),
+        "keys missing": lambda: saved({"state": {}, "values": [[1.0]]}),
+        "no values": lambda: saved(torch.load(path, weights_only=False) | {"values": []}),
+        "a class renamed": renamed,
+    }
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "empty",
+        "cut off",
+        "no pickle",
+        "another pickle",
+        "a state_dict",
+        "keys missing",
+        "no values",
+        "a class renamed",
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_deleted(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log has it, and the trial starts from its beginning."""
+    tasks, file = StudyTasks(own_study(seeds=[3, 4])), tmp_path / "c.pt"
+    whole, ending = trial(tasks, None)
+    with pytest.raises(Killed):
+        trial(tasks, file, EPOCHS + 3)
+    unreadable(file.read_bytes(), file, monkeypatch)[damage]()
+    capsys.readouterr()
+    seen: list[bool] = []
+    monkeypatch.setattr(TrialCheckpoint, "save", lambda *_: seen.append(file.exists()))
+    assert trial(tasks, file) == (whole, ending)
+    assert ending.kind == "finished"
+    assert not any(seen), "the file was deleted before the first epoch"
+    assert f"the checkpoint {file} is deleted, and training starts from its beginning" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_model_is_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In our own loop: the workload's model has changed since."""
+
+    class Wider(Regression):
+        def model(self) -> nn.Module:
+            return nn.Sequential(nn.Linear(1, 32), nn.Dropout(0.3), nn.Linear(32, 1))
+
+    study = config(training={"epochs": EPOCHS, "precision": "float64"})
+    whole = Kept(tmp_path / "never", every=None)
+    train(Wider(), study, [whole.run(study)])
+    with pytest.raises(Killed):
+        train(Regression(), study, [Kept(tmp_path / "c.pt", 4).run(study)])
+    rest = Kept(tmp_path / "c.pt")
+    train(Wider(), study, [rest.run(study)])
+    assert rest.told == whole.told, "nothing of the old model, and no epoch twice"
+    assert "it does not fit (RuntimeError: Error(s) in loading state_dict" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_while_a_checkpoint_is_read_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, file = StudyTasks(own_study()), tmp_path / "c.pt"
+    with pytest.raises(Killed):
+        trial(tasks, file, 3)
+    content = file.read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(ProcessUnusable, match=r"^out of GPU memory \(CUDA out of memory"):
+        trial(tasks, file)
+    assert file.read_bytes() == content
+
+
+def test_a_checkpoint_reaches_the_disk_before_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Power that fails after the renaming must not leave an empty file where a checkpoint was."""
+    synced: list[Path] = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    own_loop(Kept(tmp_path / "c.pt").run(own_study()))
+    assert len(synced) == EPOCHS
+    assert {path.parent for path in synced} == {tmp_path}
+    assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
+    left, other = tmp_path / ".c.pt.12345.tmp", tmp_path / ".another.pt.12345.tmp"
+    left.write_bytes(b"half")
+    other.write_bytes(b"half")
+    TrialCheckpoint(tmp_path / "c.pt", 0, CPU)
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_the_probe_leaves_checkpoints_alone(tmp_path: Path) -> None:

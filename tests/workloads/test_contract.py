@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from epsearch.config import StudyConfig
-from epsearch.errors import UserError
+from epsearch.errors import DriverGone, UserError
 from epsearch.records import Cell
 from epsearch.studyfile import load_study
 from epsearch.training.checkpoint import TrialCheckpoint
@@ -191,7 +191,7 @@ class TestEveryWorkload:
         try:
             workload = Short(make(batch_size=4), 2)
             whole = reports(workload, tmp_path / "never", None)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(DriverGone):
                 reports(workload, tmp_path / "c.pt", 2)
             assert reports(workload, tmp_path / "c.pt", None) == whole
             assert len(whole) == 2
@@ -210,7 +210,7 @@ def reports(workload: Workload, path: Path, stop_at: int | None) -> list[float]:
     def on_report(value: float) -> bool:
         told.append(value)
         if len(told) == stop_at:
-            raise KeyboardInterrupt
+            raise DriverGone
         return True
 
     cell = Cell(optimizer="adam", lr=1e-3, eps=1e-8, beta2=0.999)

@@ -1,0 +1,36 @@
+"""The log of a worker: standard error, which shows whatever an exception's text holds."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+
+LONGEST = 400
+"""Characters of an exception in a message; its traceback in the log has the rest."""
+
+
+def log(text: str) -> None:
+    """Write a line. A log that cannot be written, as on a full disk, costs no trial."""
+    with contextlib.suppress(OSError, ValueError):
+        print(_writable(text), file=sys.stderr, flush=True)
+
+
+def log_error(error: BaseException) -> None:
+    """Write the traceback."""
+    log("".join(traceback.format_exception(error)).rstrip())
+
+
+def described(error: BaseException) -> str:
+    """`ValueError: why` in one line that any file can hold."""
+    try:
+        text = _writable(" ".join(str(error).split()))
+    except Exception:
+        text = "(its text cannot be shown)"
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _writable(text: str) -> str:
+    """Without lone surrogates, as of a file name in other bytes than UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
