@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -97,6 +98,62 @@ def test_own_optimizer_is_watched() -> None:
     result = run.measure()
     assert [layer.name for layer in result.layers] == ["weight", "bias"]
     assert result.settings["steps"] == 5
+
+
+def steps_counted(run: Run, *optimizers: torch.optim.Optimizer) -> int:
+    """What the probe counts after five steps of each."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        for _ in range(5):
+            optimizer.step()
+    return int(run.measure().settings["steps"] or 0)
+
+
+def test_watching_again_gives_names_and_counts_no_step_twice() -> None:
+    """The natural way to names for parameter groups; β₂ follows from the number of batches."""
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    optimizer = run.optimizer([{"params": [model.weight]}, {"params": [model.bias], "weight_decay": 0.0}])
+    for _ in range(2):
+        run.watch(optimizer, model)
+    assert steps_counted(run, optimizer) == 5
+    assert [layer.name for layer in run.measure().layers] == ["weight", "bias"]
+
+
+def test_an_optimizer_in_a_wrapper_is_counted_once() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        """As Accelerate's: it steps the one inside."""
+
+        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+            self.optimizer = optimizer
+
+        @property
+        def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+            return self.optimizer.param_groups
+
+        def step(self) -> None:  # type: ignore[override]
+            self.optimizer.step()
+
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    wrapped = Wrapper(run.optimizer(torch.nn.Linear(3, 1)))
+    run.watch(wrapped)
+    assert steps_counted(run, wrapped) == 5
+
+
+def test_one_optimizer_after_another_is_counted_on() -> None:
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    assert steps_counted(run, run.optimizer(model)) == 5
+    assert steps_counted(run, run.optimizer(model)) == 10
+
+
+def test_of_two_optimizers_side_by_side_the_last_is_watched() -> None:
+    """As a GAN has them: a batch makes a step of each, and is one batch."""
+    run = Run(study(), CELL, 0, CPU, probing=True)
+    both = [run.optimizer(torch.nn.Linear(3, 1)) for _ in range(2)]
+    assert steps_counted(run, *both) == 5
 
 
 def test_a_probe_that_diverged_says_what_to_do() -> None:
