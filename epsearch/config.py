@@ -227,8 +227,18 @@ class OptimizerSection(Section):
     """Its name in the table."""
     beta1: Momentum = 0.9
     """β₁, not searched; ignored where the optimizer has none."""
-    weight_decay: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """L2 or decoupled, as `epsearch list` says: L2 is part of the gradient that v sees."""
+    weight_decay: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """L2 or decoupled, as `epsearch list` says: L2 is part of the gradient that v sees. Default: the optimizer's own,
+    0.01 for adamw and 0 for the others."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_default(cls, data: Any) -> Any:
+        """The resolved study has the number."""
+        if isinstance(data, dict) and data.get("weight_decay") is None:
+            row = OPTIMIZERS.get(str(data.get("name", "adam")))
+            return {**data, "weight_decay": row.weight_decay if row else 0.0}
+        return data
 
 
 class DecaySection(Section):

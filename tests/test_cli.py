@@ -311,6 +311,7 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     assert message.splitlines() == [
         f"{folder}/runs/s: holds a study that was run differently:",
         '  optimizer.name: was "adam", is "adamw"',
+        "  optimizer.weight_decay: was 0.0, is 0.01",
         "  training.epochs: was null, is 3",
         "Undo the change to go on with it, or start another with --dir DIR or a new name.",
     ]

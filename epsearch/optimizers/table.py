@@ -26,9 +26,9 @@ class OptimizerRow:
     """One optimizer.
 
     `path` is `module:class`; `keywords(beta1, beta2)` are the arguments by which its class takes the momenta, and what
-    else its name stands for (a momentum that it does not have is ignored); `betas` are those used where none are
-    given; `takes` are the axes a study may search; `eps_enters` and `note` are shown by `epsearch list`;
-    `denominator(state, group)` reads ẑ of one tensor, None where no ε exists.
+    else its name stands for (a momentum that it does not have is ignored); `betas` and `weight_decay` are those used
+    where none are given, the class's own; `takes` are the axes a study may search; `eps_enters` and `note` are shown by
+    `epsearch list`; `denominator(state, group)` reads ẑ of one tensor, None where no ε exists.
     """
 
     path: str
@@ -37,6 +37,7 @@ class OptimizerRow:
     denominator: Callable[[Mapping[str, Any], Mapping[str, Any]], Denominator] | None
     keywords: Callable[[float, float], dict[str, Any]] = _betas
     betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
     takes: tuple[str, ...] = ("lr", "eps", "beta2")
 
 
@@ -110,6 +111,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         eps_enters="outside the root: α / (√v̂ + ε)",
         note="weight decay is decoupled: v does not see it",
         denominator=denominators.adam,
+        weight_decay=0.01,
     ),
     "amsgrad": OptimizerRow(
         path="torch.optim.adam:Adam",

@@ -1,5 +1,6 @@
 """`create_optimizer`, `register_denominator`, and the conventions of the classes written here."""
 
+import inspect
 import subprocess
 import sys
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 from epsearch import Denominator, UserError, create_optimizer, measure, register_denominator
+from epsearch.config import StudyConfig
 from epsearch.loading import load_object
+from epsearch.optimizers import default_eps
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
 from tests.optimizers.drive import gradients, parameters, step_through, weights
 
@@ -53,6 +56,23 @@ class TestCreate:
         }
         for name, group in groups.items():
             assert group.get("betas", (0.9, 0.999)) == (0.9, 0.999), name
+
+    @pytest.mark.parametrize("name", OPTIMIZERS)
+    def test_each_default_is_its_class_s(self, name):
+        """Of every option, but for what the row's name stands for: the momentum of the baseline, amsgrad."""
+        row = OPTIMIZERS[name]
+        options = inspect.signature(load_object(row.path)).parameters
+        group = create_optimizer(name, one(), lr=1e-3).param_groups[0]
+        own = {option: parameter.default for option, parameter in options.items() if option in group}
+        named = {"amsgrad": ["amsgrad"], "sgd_momentum": ["momentum", "dampening"]}.get(name, [])
+        for option in {*own} - {"params", "lr", *named}:
+            assert group[option] == own[option], option
+        assert row.weight_decay == own["weight_decay"]
+        study = {"name": "s", "workload": {"train": "m:f"}, "metric": {"name": "score", "goal": "maximize"}}
+        if name not in BASELINES:
+            resolved = StudyConfig.model_validate({**study, "optimizer": {"name": name}}).optimizer
+            assert resolved.weight_decay == own["weight_decay"]
+            assert default_eps(name) == own["eps"]
 
     def test_amsgrad_is_adam(self):
         optimizer = create_optimizer("amsgrad", one(), lr=1e-3)
