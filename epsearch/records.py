@@ -292,6 +292,9 @@ class Ending(Record):
     history: ProbeHistory | None = None
 
 
+FAILURES = ("raised", "died", "timed_out")
+"""Endings without a result whose cause can be fixed."""
+
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 
 
