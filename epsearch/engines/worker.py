@@ -34,10 +34,10 @@ WATCH_SECONDS = 0.5
 
 def main() -> None:
     """Serve one driver until it closes the pipe or dies."""
-    pipe = _Pipe(Connection(int(sys.argv[1])))
-    threading.Thread(target=_watch, args=(os.getppid(), os.dup(sys.stdout.fileno())), daemon=True).start()
+    pipe, log = _Pipe(Connection(int(sys.argv[1]))), Log(sys.stdout.fileno())
+    threading.Thread(target=_watch, args=(os.getppid(), log), daemon=True).start()
     with contextlib.suppress(DriverGone):
-        _serve(pipe)
+        _serve(pipe, log)
     os._exit(0)
 
 
@@ -79,12 +79,12 @@ class _Pipe:
             os._exit(0)
 
 
-def _serve(pipe: _Pipe) -> None:
+def _serve(pipe: _Pipe, log: Log) -> None:
     config = pipe.receive()
     from epsearch.training.process import prepare_process
 
     prepare_process(config.training.threads)
-    worker = _Worker(pipe, config)
+    worker = _Worker(pipe, log, config)
     _answer(pipe, "ready", worker.load)
     while True:
         name, *arguments = pipe.next_task()
@@ -114,8 +114,8 @@ def _answer(pipe: _Pipe, kind: str, work: Callable[..., Any], *arguments: Any) -
 class _Worker:
     """The tasks, by name."""
 
-    def __init__(self, pipe: _Pipe, config: StudyConfig) -> None:
-        self._pipe, self._config = pipe, config
+    def __init__(self, pipe: _Pipe, log: Log, config: StudyConfig) -> None:
+        self._pipe, self._log, self._config = pipe, log, config
         self._asks = config.engine.pruner != "none"
 
     def load(self) -> None:
@@ -152,6 +152,7 @@ class _Worker:
 
     def trials(self, cells: Sequence[Cell], checkpoints: Sequence[Path | None], numbers: Sequence[int]) -> list[Ending]:
         """Train trials together."""
+        self._log.trials = numbers
         return self._tasks.trials(cells, self._report, checkpoints, numbers=numbers)
 
     def _report(self, index: int, seed_index: int, value: float) -> bool:
@@ -165,23 +166,34 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 
-def _watch(parent: int, log: int) -> None:
+def _watch(parent: int, log: Log) -> None:
     """End soon after a driver that was killed, and keep the log from filling the disk."""
     while os.getppid() == parent:
         with contextlib.suppress(OSError):
-            cut(log)
+            log.cut()
         time.sleep(WATCH_SECONDS)
     os._exit(1)
 
 
-def cut(log: int) -> None:
-    """Cut a log that has grown too long to its end; `log` is a file open to be read and appended to."""
-    found = os.fstat(log)
-    if not stat.S_ISREG(found.st_mode) or found.st_size <= LOG_BYTES:
-        return
-    end = os.pread(log, KEPT_BYTES, found.st_size - KEPT_BYTES)
-    os.ftruncate(log, 0)
-    os.write(log, b"... (earlier output is dropped)\n" + end[end.find(b"\n") + 1 :])
+class Log:
+    """What the process prints, in a file that is open to be read and appended to."""
+
+    def __init__(self, descriptor: int) -> None:
+        # Of its own: the user's code may point standard output at another file.
+        self._descriptor = os.dup(descriptor)
+        self.trials: Sequence[int] = ()
+        """The numbers of those that print now."""
+
+    def cut(self) -> None:
+        """Cut a file that has grown too long to its end."""
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size <= LOG_BYTES:
+            return
+        end = os.pread(self._descriptor, KEPT_BYTES, found.st_size - KEPT_BYTES)
+        os.ftruncate(self._descriptor, 0)
+        of = f" of trial {', '.join(map(str, self.trials))}" if self.trials else ""
+        os.write(self._descriptor, f"[earlier output is dropped; the end{of} follows]\n".encode())
+        os.write(self._descriptor, end[end.find(b"\n") + 1 :])
 
 
 if __name__ == "__main__":

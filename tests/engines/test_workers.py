@@ -31,7 +31,7 @@ def complete(folder: StudyFolder) -> dict[float, float | None]:
     return {t.params["eps"]: t.value for t in trials_of(folder) if t.state == TrialState.COMPLETE}
 
 
-def log(folder: StudyFolder) -> str:
+def log_of(folder: StudyFolder) -> str:
     return (folder.run_directory / "logs" / "worker-0.log").read_text()
 
 
@@ -108,7 +108,7 @@ def test_a_broken_gpu_costs_no_trial(study_folder: StudyFolder) -> None:
     assert "restarts (1 of 2): the GPU can no longer be used by this process (CUDA error: device-side" in result.stdout
     assert result.stdout.count("restarts") == 1
     assert [t.state for t in trials_of(study_folder)] == [TrialState.COMPLETE] * 12
-    assert "Traceback" in log(study_folder)
+    assert "Traceback" in log_of(study_folder)
 
 
 def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
@@ -260,8 +260,8 @@ def test_what_the_probe_raises_is_not_the_drivers_end(study_folder: StudyFolder,
     name = error.partition("(")[0]
     assert f"{name}: " in result.stderr
     assert "Traceback" not in result.stderr
-    assert "Traceback" in log(study_folder)
-    assert f"raise {error}" in log(study_folder)
+    assert "Traceback" in log_of(study_folder)
+    assert f"raise {error}" in log_of(study_folder)
 
 
 def test_a_trial_that_exits(study_folder: StudyFolder) -> None:
@@ -283,7 +283,7 @@ def test_a_trial_that_exits(study_folder: StudyFolder) -> None:
     assert complete(study_folder) == {1e-8: 1e-8, 1e-4: 1e-4}
     failed = trials_of(study_folder)[1].user_attrs
     assert (failed["fail_reason"], failed["error"]) == ("raised", "SystemExit: enough")
-    assert 'sys.exit("enough")' in log(study_folder)
+    assert 'sys.exit("enough")' in log_of(study_folder)
 
 
 def test_a_probe_whose_process_dies_is_tried_again(study_folder: StudyFolder) -> None:
@@ -327,9 +327,9 @@ def test_a_log_is_bounded(study_folder: StudyFolder) -> None:
     )
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert len(log(study_folder)) <= worker.LOG_BYTES
-    lines = log(study_folder).splitlines()
-    assert lines[0] == "... (earlier output is dropped)"
+    assert len(log_of(study_folder)) <= worker.LOG_BYTES
+    lines = log_of(study_folder).splitlines()
+    assert lines[0] == "[earlier output is dropped; the end of trial 0 follows]"
     assert f"29999 {'x' * 400}" in lines
     assert set(map(len, lines[1:-1])) <= {404, 405, 406}, "whole lines"
 
@@ -337,15 +337,16 @@ def test_a_log_is_bounded(study_folder: StudyFolder) -> None:
 def test_what_is_cut_from_a_log(tmp_path: Path) -> None:
     file = tmp_path / "log"
     with file.open("a+b") as opened:
+        log = worker.Log(opened.fileno())
         os.write(opened.fileno(), b"first\n" * 10)
-        worker.cut(opened.fileno())
+        log.cut()
         assert file.read_bytes() == b"first\n" * 10
         os.write(opened.fileno(), b"0123456789abcde\n" * (worker.LOG_BYTES // 16))
-        worker.cut(opened.fileno())
+        log.cut()
         os.write(opened.fileno(), b"last\n")
     lines = file.read_bytes().splitlines()
     assert len(file.read_bytes()) < worker.KEPT_BYTES + 100
-    assert lines[0] == b"... (earlier output is dropped)"
+    assert lines[0] == b"[earlier output is dropped; the end follows]"
     assert set(lines[1:-1]) == {b"0123456789abcde"}
     assert lines[-1] == b"last"
 
