@@ -168,28 +168,34 @@ while True:
         break
     except FileExistsError:
         number += 1
-if {condition}:
-    os.kill(os.getpid(), signal.SIGKILL)
+if number >= {able}:
+    {fails}
 """
     + QUICK
 )
+DEATHS = {
+    "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "a worker process was killed by SIGKILL (out of memory?"),
+    "out of memory": ("raise MemoryError('of the data')", "out of memory ("),
+}
 
 
-def test_a_worker_that_cannot_start(study_folder: StudyFolder) -> None:
-    """The study continues with those that can."""
-    study_folder.write(STARTING.format(condition="number == 1"), engine={"workers": 2})
+@pytest.mark.parametrize(("fails", "message"), DEATHS.values(), ids=DEATHS)
+def test_a_worker_that_cannot_start(study_folder: StudyFolder, fails: str, message: str) -> None:
+    """The study continues with the one that can, and does not try to start another beside it."""
+    study_folder.write(STARTING.format(able=1, fails=fails), engine={"workers": 2})
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert "a worker could not start; 1 worker left: a worker process was killed by SIGKILL" in result.stdout
+    assert f"a worker could not start; 1 worker left: {message}" in result.stdout
     assert [t.state for t in trials_of(study_folder)] == [TrialState.COMPLETE] * 12
     assert len(list(study_folder.path.glob("start-*"))) == 2
 
 
-def test_no_worker_can_start(study_folder: StudyFolder) -> None:
-    study_folder.write(STARTING.format(condition="True"), engine={"workers": 2})
+@pytest.mark.parametrize(("fails", "message"), DEATHS.values(), ids=DEATHS)
+def test_no_worker_can_start(study_folder: StudyFolder, fails: str, message: str) -> None:
+    study_folder.write(STARTING.format(able=0, fails=fails), engine={"workers": 2})
     result = study_folder.run()
     assert result.returncode == 1
-    assert "no worker can start: a worker process was killed by SIGKILL (out of memory?" in result.stderr
+    assert f"no worker can start: {message}" in result.stderr
     assert "Traceback" not in result.stderr
     assert trials_of(study_folder) == []
 
