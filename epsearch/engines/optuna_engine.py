@@ -72,7 +72,7 @@ class _Engine:
         # Trials whose process died, and how often.
         self._again: deque[Member] = deque()
         self._deaths: Counter[Asked] = Counter()
-        self._deaths_at_start = 0
+        self._failed_starts = 0
 
     def run(self, interrupts: Interrupts) -> None:
         left = self._arms.left
@@ -124,11 +124,16 @@ class _Engine:
         except WorkerDied as death:
             self._handle_death(worker, death)
             return
+        except StudyError as error:
+            if worker.ready:
+                raise
+            self._handle_failed_start(worker, error)
+            return
         if message is None:
             return
         kind, *content = message
         if kind == "ready":
-            self._deaths_at_start = 0
+            self._failed_starts = 0
             self._give(worker)
         elif kind == "report":
             index, seed_index, value = content
@@ -164,7 +169,7 @@ class _Engine:
     def _handle_death(self, worker: Worker, death: WorkerDied) -> None:
         """Restart the trials of a worker whose process is gone or unusable, up to `engine.max_failures` times each."""
         if not worker.ready:
-            self._handle_death_at_start(worker, death)
+            self._handle_failed_start(worker, death)
             return
         members = self._trials[worker]
         over: list[Ending] = []
@@ -182,16 +187,16 @@ class _Engine:
         self._tell(members, over)
         self._do_without(worker)
 
-    def _handle_death_at_start(self, worker: Worker, death: WorkerDied) -> None:
-        """Continue with fewer workers where one cannot start, as when memory is short."""
+    def _handle_failed_start(self, worker: Worker, error: WorkerDied | StudyError) -> None:
+        """Continue with fewer workers where one cannot start, as when memory is short; try again where none can."""
         del self._trials[worker]
         if others := len(self._trials) + len(self._idle):
             self._pool.retire(worker)
-            self._listener.stage(f"a worker could not start; {count(others, 'worker')} left: {death}")
+            self._listener.stage(f"a worker could not start; {count(others, 'worker')} left: {error}")
             return
-        self._deaths_at_start += 1
-        if self._deaths_at_start >= HOPELESS:
-            raise StudyError(f"no worker can start: {death}")
+        self._failed_starts += 1
+        if self._failed_starts >= HOPELESS or isinstance(error, StudyError):
+            raise StudyError(f"no worker can start: {error}")
         self._begin(self._pool.replace(worker))
 
     def _do_without(self, worker: Worker) -> None:

@@ -15,7 +15,6 @@ import stat
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -95,17 +94,11 @@ def _answer(pipe: _Pipe, kind: str, work: Callable[..., Any], *arguments: Any) -
     """Send what `work` returns, or how it failed."""
     try:
         message: tuple[Any, ...] = (kind, work(*arguments))
-    except DriverGone:
-        raise
     except ProcessUnusable as error:
         message = ("unusable", str(error), error.endings)
     except (UserError, StudyError) as error:
         # Not the exception itself: the driver cannot unpickle a class of the user's.
         message = ("error", (UserError if isinstance(error, UserError) else StudyError)(str(error)))
-    except BaseException as error:
-        # sys.exit() in the user's code, too, must not end the process without a trace.
-        traceback.print_exc()
-        message = ("error", StudyError(_described(error)))
     pipe.send(*message)
     if message[0] == "unusable":
         os._exit(1)
@@ -119,25 +112,10 @@ class _Worker:
         self._asks = config.engine.pruner != "none"
 
     def load(self) -> None:
-        """Load the study.
-
-        Raises:
-            UserError, StudyError: no process could.
-            ProcessUnusable: this one cannot, another one might.
-        """
-        from epsearch.training.faults import ends_process
+        """Load the study."""
         from epsearch.training.tasks import StudyTasks
 
-        try:
-            self._tasks = StudyTasks(self._config)
-        except ProcessUnusable:
-            raise
-        except Exception as error:
-            reason = ends_process(error)
-            if reason is None and isinstance(error, UserError | StudyError):
-                raise
-            traceback.print_exc()
-            raise ProcessUnusable(reason or _described(error)) from error
+        self._tasks = StudyTasks(self._config)
 
     def ready(self) -> None:
         """The study is loaded."""
@@ -160,10 +138,6 @@ class _Worker:
         # Without a pruner there is nothing to wait for: training does not stand still while the driver writes to its
         # storage.
         return bool(self._pipe.receive()) if self._asks else True
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
 
 
 def _watch(parent: int, log: Log) -> None:

@@ -40,12 +40,14 @@ FORKS = {"Python's fork": "os.fork()", "a library's fork": "ctypes.PyDLL(None).f
 
 @pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
 def test_a_forked_child_that_comes_back_ends(study_folder: StudyFolder, fork: str) -> None:
-    """It reports, returns or raises as if it were the worker; the driver must not hear it."""
+    """It reports, returns or raises as if it were the worker: the driver must not hear it, nor may it train more."""
     study_folder.write(
         f"""
-        import ctypes, os
+        import ctypes, os, pathlib
 
         def train(run):
+            with pathlib.Path(__file__).with_name("trained").open("a") as file:
+                print(os.getpid(), file=file)
             for epoch in run.epochs():
                 child = {fork}
                 if child == 0 and run.eps == 1e-8:
@@ -59,13 +61,17 @@ def test_a_forked_child_that_comes_back_ends(study_folder: StudyFolder, fork: st
                 run.report(score=run.eps + epoch)
         """,
         search=ONE_LR,
+        training={"seeds": [0, 1]},
     )
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
     assert complete(study_folder) == {eps: eps + 1 for eps in (1e-8, 1e-6, 1e-4)}
     assert [list(t.intermediate_values.values()) for t in trials_of(study_folder)] == [
-        [eps, eps + 1] for eps in (1e-8, 1e-6, 1e-4)
+        [eps, eps + 1] * 2 for eps in (1e-8, 1e-6, 1e-4)
     ]
+    trained = (study_folder.path / "trained").read_text().split()
+    assert len(trained) == 6
+    assert len(set(trained)) == 1
 
 
 def test_messages_of_another_process_or_task_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +270,7 @@ def test_what_the_probe_raises_is_not_the_drivers_end(study_folder: StudyFolder,
     result = study_folder.run()
     assert result.returncode == 1
     name = error.partition("(")[0]
-    assert f"{name}: " in result.stderr
+    assert result.stderr.startswith(f"epsearch: {name}")
     assert "Traceback" not in result.stderr
     assert "Traceback" in log_of(study_folder)
     assert f"raise {error}" in log_of(study_folder)
