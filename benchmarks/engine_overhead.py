@@ -83,7 +83,7 @@ def main() -> None:
         (folder / "study.yaml").write_text(STUDY)
         (folder / "noop.py").write_text(NOOP)
         with Pool(load_study(folder / "study.yaml"), 1, folder / "logs") as pool:
-            pool.first.call("ready")
+            pool.call("ready")
             for sampler in ("grid", "random", "tpe"):
                 ours, theirs = [], []
                 for pair in range(pairs + 1):

@@ -409,6 +409,11 @@ class EngineSection(Section):
     """URL of the Optuna storage; SQLite in the run directory unless set. EPSEARCH_STORAGE overrides it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler."""
+    max_failures: Annotated[int, Field(ge=0, le=1000)] = 2
+    """How often a run restarts a trial from its checkpoint after the trial's process or machine died: killed, out of
+    memory, or a GPU error."""
+    trial_timeout: Positive | None = None
+    """Minutes of training, over all seeds, after which a trial is killed and marked as timed out; null: no limit."""
     address: Annotated[str, Field(min_length=1), AfterValidator(_no_client)] | None = None
     """For ray, the cluster: auto (the one that this machine is a node of) or host:port; unless given, a Ray is
     started for the run on this machine, and ended after it."""
@@ -416,8 +421,6 @@ class EngineSection(Section):
     """For ray, what one trial is given: {cpu: 1, gpu: 0.25}. As many run at once as the nodes have room for."""
     max_concurrent: Count | None = None
     """For ray, the most trials at the same time; unless given, what the nodes have room for."""
-    max_failures: Annotated[int, Field(ge=0, le=1000)] = 2
-    """For ray, how often a trial whose process or machine died is begun again, from its checkpoint."""
 
     @property
     def concurrent(self) -> bool:
@@ -624,6 +627,7 @@ _MAY_CHANGE = (
     "engine.workers",
     "engine.together",
     "engine.trials",
+    "engine.trial_timeout",
     "engine.storage",
     "training.device",
     "training.threads",

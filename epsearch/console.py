@@ -25,7 +25,7 @@ from epsearch.config import StudyConfig
 from epsearch.labels import count, rounded
 from epsearch.plan import Cost
 from epsearch.progress import Listener
-from epsearch.records import Cell, Ending, Outcome, ProbeResult, Trial
+from epsearch.records import FAILURES, Cell, Ending, Outcome, ProbeResult, Trial
 from epsearch.wording import mask_password
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Terminal(Listener):
         outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
         if ending.error:
             outcome += f": {ending.error.splitlines()[0]:.200}"
-        if ending.kind in ("raised", "died") or not self._console.is_terminal:
+        if ending.kind in FAILURES or not self._console.is_terminal:
             of = f"{self._settled + self._done}/{self._total}"
             self.stage(f"[{of}] {where}: {outcome}{self._summary()}")
         else:
@@ -189,7 +189,7 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
             say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
-    failed = [trial for trial in outcome.trials if trial.state == "failed" and trial.fail_reason in ("raised", "died")]
+    failed = [trial for trial in outcome.trials if trial.state == "failed" and trial.fail_reason in FAILURES]
     if failed:
         say(
             console,

@@ -259,4 +259,4 @@ def check_own_code(config: StudyConfig) -> None:
     if config.workload.name is not None:
         return
     with tempfile.TemporaryDirectory() as logs, Pool(config, 1, Path(logs)) as pool:
-        pool.first.call("ready")
+        pool.call("ready")

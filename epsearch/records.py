@@ -287,10 +287,13 @@ class Ending(Record):
     `history` is its first seed's, where the study records them.
     """
 
-    kind: Literal["finished", "pruned", "diverged", "raised", "died", "lost"]
+    kind: Literal["finished", "pruned", "diverged", "raised", "died", "timed_out", "lost"]
     error: str | None = None
     history: ProbeHistory | None = None
 
+
+FAILURES = ("raised", "died", "timed_out")
+"""Endings without a result whose cause can be fixed."""
 
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 
@@ -300,8 +303,9 @@ class Trial(Record):
 
     `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
     sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
-    `fail_reason`: diverged (no finite value), raised (the user's code), died (its process was killed), lost
-    (the driver was). `history` is [(step, metric), …] as reported, step counting epochs over all seeds.
+    `fail_reason`: diverged (no finite value), raised (the user's code), died (its process did, however often it was
+    restarted), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `history` is
+    [(step, metric), …] as reported, step counting epochs over all seeds.
     """
 
     number: int

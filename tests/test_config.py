@@ -138,7 +138,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "share of several cores": ("engine: {name: ray, resources: {cpu: 2.5}}", "engine.resources.cpu: must be a whole"),
     "no core": ("engine: {name: ray, resources: {cpu: 0}}", "engine.resources.cpu: expected a number of at least 0.01"),
-    "fewer than no failures": ("engine: {name: ray, max_failures: -1}", "expected a number of at least 0, found -1."),
+    "fewer than no failures": ("engine: {max_failures: -1}", "expected a number of at least 0, found -1."),
+    "no time for a trial": ("engine: {trial_timeout: 0}", "engine.trial_timeout: expected a number above 0, found 0."),
     "Ray Client": (
         "engine: {name: ray, address: 'ray://head:10001'}",
         "line 2: engine.address: a Ray Client has Tune run in the cluster",
@@ -160,7 +161,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "engine: {resources: {gpu: 1}}",
         "engine.resources: has no meaning for the engine optuna",
     ),
-    "failures without Ray": ("engine: {max_failures: 1}", "engine.max_failures: has no meaning for the engine optuna"),
     "scheduler without Ray": (
         "engine: {pruner: asha}",
         "line 2: engine.pruner: asha is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of "
@@ -474,7 +474,7 @@ def random_study(draw: random.Random) -> dict[str, Any]:
     decay: Any = draw.choice(["cosine", {"at": [3, 1], **some(factor=0.5)}])
     loop = some(lr_decay=decay, warmup=9, clip_norm=0.25, accumulate=2, compile=True, channels_last=True)
     by_ray = {"name": "ray", "resources": {"gpu": draw.choice([0.25, 2])}}
-    by_ray |= some(address="auto", max_concurrent=9, max_failures=0, pruner="asha")
+    by_ray |= some(address="auto", max_concurrent=9, pruner="asha")
     place = draw.choice([some(workers=3, together=2, pruner="median"), by_ray])
     storage = draw.choice([None, "sqlite:////tmp/a b.db", "postgresql+psycopg://u@h/d"])
     return {
@@ -498,7 +498,7 @@ def random_study(draw: random.Random) -> dict[str, Any]:
             **some(sgd_lr=axis(), baselines=["sgd_momentum"]),
             "beta2": draw.choice([0.999, [0.9, 0.95], {"low": 0.9, "high": 0.9999}]),
         },
-        "engine": {**engine, **some(seed=5, storage=storage), **place},
+        "engine": {**engine, **some(seed=5, storage=storage, max_failures=0, trial_timeout=1.5), **place},
     }
 
 
@@ -521,8 +521,9 @@ def test_the_resolved_study_reads_back(seed: int, tmp_path: Path) -> None:
 
 
 def test_where_trials_run_may_change(tmp_path: Path) -> None:
-    """A study begun on this machine goes on in a cluster."""
+    """A study begun on this machine goes on in a cluster; its limits may change as well."""
     ray = ["name=ray", "address=auto", "resources={cpu: 2, gpu: 0.5}", "max_concurrent=8", "max_failures=0"]
+    ray += ["trial_timeout=30"]
     here, there = written(tmp_path, LINE_1), written(tmp_path, LINE_1, *(f"engine.{setting}" for setting in ray))
     assert identity(here) == identity(there)
     assert (here.engine.concurrent, there.engine.concurrent) == (False, True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from epsearch.engines.study import Asked, SharedStudy
 from epsearch.errors import StudyError
 from epsearch.progress import Listener
-from epsearch.records import Ending
+from epsearch.records import FAILURES, Ending
 
 HOPELESS = 3
-"""If the first trials of a run, at least so many, all raise or die, the rest would too: stop and say so."""
+"""If the first trials of a run, at least so many, all raise, die or time out, the rest would too: stop and say so."""
 
 Member = tuple[SharedStudy, Asked]
 """A trial under way, and the study it belongs to."""
@@ -58,13 +58,13 @@ class Arms:
         study, asked = member
         value = study.tell(asked, ending)
         self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
-        if ending.kind in ("raised", "died"):
+        if ending.kind in FAILURES:
             self._failures.append(ending.error or ending.kind)
         else:
             self._any_good = True
         if not self._any_good and len(self._failures) >= HOPELESS:
             raise StudyError(
                 f"the first {len(self._failures)} trials all failed, the last with: {self._failures[-1]}\n"
-                "The run directory's logs/ have the details. Mend it and run the same command: these cells are "
-                "tried again."
+                "Details are in logs/ in the run directory. Fix the cause and rerun the same command: it retries these "
+                "trials."
             )

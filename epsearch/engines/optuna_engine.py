@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+from collections import Counter, deque
 from collections.abc import Sequence
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from epsearch.config import StudyConfig
 from epsearch.engines.arms import HOPELESS, Arms, Member
 from epsearch.engines.interrupts import Interrupts
-from epsearch.engines.pool import Pool, Worker, WorkerDied
-from epsearch.engines.study import SharedStudy
+from epsearch.engines.pool import Pool, Worker, WorkerDied, wait
+from epsearch.engines.study import Asked, SharedStudy
 from epsearch.errors import StudyError
+from epsearch.labels import count
 from epsearch.progress import Listener
 from epsearch.records import Ending
 
@@ -53,7 +55,7 @@ class OptunaEngine:
 
     def call(self, task: str) -> Any:
         """Carry out a task in a worker."""
-        return self._pool.first.call(task)
+        return self._pool.call(task)
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
@@ -62,27 +64,35 @@ class OptunaEngine:
 
 class _Engine:
     def __init__(self, studies: Sequence[SharedStudy], pool: Pool, together: int, listener: Listener) -> None:
-        self._arms, self._pool, self._together = Arms(studies, listener), pool, together
+        self._arms, self._pool, self._together, self._listener = Arms(studies, listener), pool, together, listener
         # Every worker that is to be heard from: with the trials that it trains together, or none while it is still
         # loading torch.
         self._trials: dict[Worker, list[Member]] = {}
-        self._deaths_at_start = 0
+        self._idle: list[Worker] = []
+        # Trials whose process died, and how often.
+        self._again: deque[Member] = deque()
+        self._deaths: Counter[Asked] = Counter()
+        self._failed_starts = 0
 
     def run(self, interrupts: Interrupts) -> None:
         left = self._arms.left
         for worker in self._pool.workers(math.ceil(left / self._together)) if left else []:
             self._begin(worker)
-        while any(self._trials.values()) or (self._trials and self._arms.left):
-            by_connection: dict[Any, Worker] = {worker.connection: worker for worker in self._trials}
+        while any(self._trials.values()) or (self._trials and self._work_left):
             with interrupts.point():
-                answering = wait(list(by_connection))
-            for connection in answering:
-                self._hear(by_connection[connection])
+                answering = wait(self._trials)
+            for worker in answering:
+                self._hear(worker)
+            for worker in [worker for worker in self._trials if worker.seconds_left <= 0]:
+                self._stop(worker)
 
     def lose_all(self) -> None:
-        for members in self._trials.values():
-            for study, asked in members:
-                study.tell(asked, Ending(kind="lost"))
+        for study, asked in [*itertools.chain(*self._trials.values()), *self._again]:
+            study.tell(asked, Ending(kind="lost"))
+
+    @property
+    def _work_left(self) -> bool:
+        return bool(self._again or self._arms.left)
 
     def _begin(self, worker: Worker) -> None:
         self._trials[worker] = []
@@ -90,31 +100,46 @@ class _Engine:
             self._give(worker)
 
     def _give(self, worker: Worker) -> None:
-        """Send a worker its next trials; if there are none, it need not be heard from again."""
+        """Send a worker its next trials; if there are none, it need not be heard from."""
         # Noted as they are asked for: a failure on the way must not leave them RUNNING.
         members = self._trials[worker] = []
-        while len(members) < self._together and (member := self._arms.ask()) is not None:
-            members.append(member)
+        if self._again:
+            # By itself: which of several took their process with it is not known.
+            members.append(self._again.popleft())
+        else:
+            while len(members) < self._together and (member := self._arms.ask()) is not None:
+                members.append(member)
         if members:
-            worker.send(("trials", [asked.cell for _, asked in members], [asked.checkpoint for _, asked in members]))
+            asked = [asked for _, asked in members]
+            worker.begin("trials", *zip(*((each.cell, each.checkpoint, each.number) for each in asked), strict=True))
         else:
             del self._trials[worker]
+            self._idle.append(worker)
 
     def _hear(self, worker: Worker) -> None:
         """Take one message and answer it."""
         members = self._trials[worker]
         try:
-            kind, *content = worker.receive()
-        except WorkerDied as error:
-            self._bury(worker, str(error))
+            message = worker.receive()
+        except WorkerDied as death:
+            self._handle_death(worker, death)
             return
+        except StudyError as error:
+            if worker.ready:
+                raise
+            self._handle_failed_start(worker, error)
+            return
+        if message is None:
+            return
+        kind, *content = message
         if kind == "ready":
+            self._failed_starts = 0
             self._give(worker)
         elif kind == "report":
             index, seed_index, value = content
             go_on = self._arms.report(members[index], seed_index, value)
             if members[index][0].prunes:
-                worker.send(go_on)
+                worker.answer(go_on)
         elif self._arms.independent:
             # What is tried next does not depend on what came out: the worker shall not wait for the storage.
             self._give(worker)
@@ -123,16 +148,63 @@ class _Engine:
             self._tell(members, content[0])
             self._give(worker)
 
-    def _tell(self, members: Sequence[Member], endings: Sequence[Ending]) -> None:
-        for member, ending in zip(members, endings, strict=True):
-            self._arms.tell(member, ending)
+    def _tell(self, members: list[Member], endings: Sequence[Ending]) -> None:
+        """Tell how trials ended, all of them also where that ends the study."""
+        hopeless = None
+        for ending in endings:
+            try:
+                self._arms.tell(members.pop(0), ending)
+            except StudyError as error:
+                hopeless = error
+        if hopeless is not None:
+            raise hopeless
 
-    def _bury(self, worker: Worker, death: str) -> None:
-        """A worker's process is gone: its trials are, and a new one takes its place."""
-        members = self._trials.pop(worker)
-        if not members:
-            self._deaths_at_start += 1
-            if self._deaths_at_start >= HOPELESS:
-                raise StudyError(f"workers do not start: {death}")
-        self._tell(members, [Ending(kind="died", error=death)] * len(members))
+    def _stop(self, worker: Worker) -> None:
+        """Kill a worker whose trials take too long."""
+        worker.kill()
+        members = self._trials[worker]
+        self._tell(members, [Ending(kind="timed_out", error=worker.overdue)] * len(members))
+        self._do_without(worker)
+
+    def _handle_death(self, worker: Worker, death: WorkerDied) -> None:
+        """Restart the trials of a worker whose process is gone or unusable, up to `engine.max_failures` times each."""
+        if not worker.ready:
+            self._handle_failed_start(worker, death)
+            return
+        members = self._trials[worker]
+        over: list[Ending] = []
+        for member, ending in zip(list(members), death.endings or [None] * len(members), strict=True):
+            study, asked = member
+            if ending is None and self._deaths[asked] < self._pool.max_failures:
+                self._deaths[asked] += 1
+                members.remove(member)
+                self._again.append(member)
+                study.begin_again(asked)
+                tries = f"{self._deaths[asked]} of {self._pool.max_failures}"
+                self._listener.stage(f"trial {asked.number} of {study.optimizer} restarts ({tries}): {death}")
+            else:
+                over.append(ending or Ending(kind="died", error=str(death)))
+        self._tell(members, over)
+        self._do_without(worker)
+
+    def _handle_failed_start(self, worker: Worker, error: WorkerDied | StudyError) -> None:
+        """Continue with fewer workers where one cannot start, as when memory is short; try again where none can."""
+        del self._trials[worker]
+        if others := len(self._trials) + len(self._idle):
+            self._pool.retire(worker)
+            self._listener.stage(f"a worker could not start; {count(others, 'worker')} left: {error}")
+            return
+        self._failed_starts += 1
+        if self._failed_starts >= HOPELESS or isinstance(error, StudyError):
+            raise StudyError(f"no worker can start: {error}")
         self._begin(self._pool.replace(worker))
+
+    def _do_without(self, worker: Worker) -> None:
+        """Give what a worker leaves to those that are idle, and to a new one."""
+        del self._trials[worker]
+        while self._idle and self._again:
+            self._begin(self._idle.pop())
+        if self._work_left:
+            self._begin(self._pool.replace(worker))
+        else:
+            self._pool.retire(worker)

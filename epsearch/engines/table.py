@@ -19,7 +19,7 @@ ENGINES: dict[str, EngineRow] = {
     ),
     "ray": EngineRow(
         "epsearch.engines.ray_engine:RayEngine",
-        ("address", "resources", "max_concurrent", "max_failures"),
+        ("address", "resources", "max_concurrent"),
         "Ray Tune on one machine or a cluster; needs the extra epsearch[ray]",
     ),
 }

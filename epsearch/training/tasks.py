@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -62,10 +63,15 @@ class StudyTasks:
         if not callable(train_function):
             raise UserError(f"{where}: {path} is no function but {shown(train_function)}; it is called as train(run).")
 
+        process = os.getpid()
+
         def train_one(runs: Sequence[Run]) -> None:
             (run,) = runs
             seed_all(run.seed)
             train_function(run)
+            if os.getpid() != process:
+                # A child that the user's code forked must not train what comes next.
+                os._exit(0)
 
         self._train: Callable[[Sequence[Run]], None] = train_one
         self._batches: Callable[[], int] | None = None

@@ -73,9 +73,20 @@ def test_after_the_driver_was_killed(study_folder: StudyFolder, expected: dict[f
 
 
 def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """Each try gets two epochs on: the third finishes, from the first try's file."""
+    """Each try gets two epochs further, and the third finishes, all in one run."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
     study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING)
+    done = study_folder.run()
+    assert done.returncode == 0, done.stderr
+    check(study_folder, expected)
+    assert [line for line in epochs(study_folder) if line.startswith("1e-06 ")] == [f"1e-06 {n}" for n in range(EPOCHS)]
+    assert len(trials_of(study_folder)) == 3
+
+
+def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    """A trial that died as often as a run allows is retried by the next one, from the last try's file."""
+    killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
+    study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"max_failures": 0})
     for _ in range(3):
         done = study_folder.run()
         assert done.returncode == 0, done.stderr

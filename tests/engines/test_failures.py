@@ -140,14 +140,16 @@ def test_several_seeds(study_folder: StudyFolder) -> None:
 
 
 def test_a_trial_is_killed(study_folder: StudyFolder) -> None:
-    """As the kernel does when memory runs out: that trial fails, a new worker takes over."""
+    """As the kernel does when memory runs out: that trial is tried three times, and a new worker takes over."""
     study_folder.write(
         """
-        import os, signal
+        import os, pathlib, signal
 
         def train(run):
             for epoch in run.epochs():
                 if run.eps == 1e-6:
+                    with pathlib.Path(__file__).with_name("tries").open("a") as file:
+                        print(os.getpid(), file=file)
                     os.kill(os.getpid(), signal.SIGKILL)
                 run.report(score=run.eps)
         """,
@@ -156,8 +158,13 @@ def test_a_trial_is_killed(study_folder: StudyFolder) -> None:
     )
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert "was killed by SIGKILL (out of memory?)" in result.stdout
+    killed = "a worker process was killed by SIGKILL (out of memory? use fewer engine.workers); its log is"
+    assert f"trial 1 of adam restarts (1 of 2): {killed}" in result.stdout
+    assert f"trial 1 of adam restarts (2 of 2): {killed}" in result.stdout
+    assert f"died: {killed}" in result.stdout
+    assert len(set((study_folder.path / "tries").read_text().split())) == 3
     states = {t.params["eps"]: t for t in trials_of(study_folder)}
+    assert len(trials_of(study_folder)) == 3, "a restart is the same trial"
     assert states[1e-6].user_attrs["fail_reason"] == "died"
     assert {states[1e-8].state, states[1e-4].state} == {TrialState.COMPLETE}
 
