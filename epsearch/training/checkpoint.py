@@ -37,10 +37,10 @@ class TrialCheckpoint:
         self.kept: dict[str, Any] | None = None
         if self._path is not None:
             # Of a process that was killed while it wrote.
-            for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
-                left.unlink(missing_ok=True)
-            if self._path.exists():
-                self._load(self._path, device)
+            with contextlib.suppress(OSError):
+                for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
+                    left.unlink(missing_ok=True)
+            self._load(self._path, device)
         self._saved = time.monotonic()
 
     @property
@@ -94,6 +94,8 @@ class TrialCheckpoint:
         try:
             # A pickle, as what a user hands over may be anything; it was written here, by code that is run anyway.
             kept = torch.load(path, map_location=device, weights_only=False)
+        except FileNotFoundError:
+            return
         except Exception as error:
             if ends_process(error) is not None:
                 raise

@@ -68,10 +68,16 @@ class StudyTasks:
         def train_one(runs: Sequence[Run]) -> None:
             (run,) = runs
             seed_all(run.seed)
-            train_function(run)
-            if os.getpid() != process:
-                # A child that the user's code forked must not train what comes next.
-                os._exit(0)
+            try:
+                train_function(run)
+            except BaseException as error:
+                if os.getpid() != process:
+                    log_error(error)
+                raise
+            finally:
+                if os.getpid() != process:
+                    # A child that the user's code forked must not train what comes next, however it ends.
+                    os._exit(0)
 
         self._train: Callable[[Sequence[Run]], None] = train_one
         self._batches: Callable[[], int] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,28 @@ class TestTrials:
         script.raises = staticmethod(lambda *_: error)
         with pytest.raises(ProcessUnusable, match=f"^{reason}"):
             tasks(train).probe()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("child", ["returns", "raises", "exits"])
+def test_a_forked_child_trains_nothing_more(child: str, script: type[Script], tmp_path: Path) -> None:
+    """Of what the parent goes on with; it ends where it leaves the user's function."""
+    trained, worker = tmp_path / "trained", os.getpid()
+    ends: dict[str, BaseException | None] = {"returns": None, "raises": ValueError("child"), "exits": SystemExit(3)}
+
+    def fork(lr: float, _: int, epoch: int) -> BaseException | None:
+        if (lr, epoch) == (1e-3, 1) and os.getpid() == worker:
+            if pid := os.fork():
+                assert os.waitpid(pid, 0)[1] == 0
+            else:
+                return ends[child]
+        with trained.open("a") as file:
+            print(lr, epoch, os.getpid() == worker, file=file)
+        return None
+
+    script.raises = staticmethod(fork)
+    assert kinds(tasks().trials(CELLS, go_on)) == ["finished"] * 3
+    assert [line for line in trained.read_text().splitlines() if line.endswith("False")] == []
 
 
 def test_batches_that_raise_end_all_that_are_not_over(script: type[Script]) -> None:
