@@ -227,12 +227,14 @@ def test_batches_that_raise_end_all_that_are_not_over(script: type[Script]) -> N
 def test_a_gpu_that_an_error_has_broken_ends_the_process(script: type[Script], monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's code has caught the GPU's error, or met another one first: the next trial would fail, and the next."""
 
-    def fail() -> None:
+    def fail(_: int) -> None:
         raise RuntimeError(CUDA_ASSERT)
 
     script.raises = staticmethod(at(1e-2, KeyError("batch")))
     worker = tasks()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2**20)
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
     with pytest.raises(ProcessUnusable, match="device-side assert triggered") as caught:
         worker.trials(CELLS, go_on)
