@@ -11,7 +11,7 @@ import torch
 
 from epsearch.records import ProbeHistory, write_atomically
 from epsearch.training.faults import ends_process
-from epsearch.training.log import described, log
+from epsearch.training.log import log, quoted
 
 _KEYS = {"state", "first_epoch", "reports", "history", "random", "values"}
 """Of a checkpoint: the state handed over, and where its trial was."""
@@ -87,7 +87,7 @@ class TrialCheckpoint:
         except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError of a full disk
             if ends_process(error) is not None:
                 raise
-            log(f"no checkpoint could be written to {self._path}: {described(error)}")
+            log(f"no checkpoint could be written to {self._path}: {quoted(error)}")
         self._saved = time.monotonic()
 
     def _load(self, path: Path, device: torch.device | None) -> None:
@@ -100,7 +100,7 @@ class TrialCheckpoint:
             if ends_process(error) is not None:
                 raise
             # Empty, cut off, not a pickle; or a class that is in it was renamed since.
-            self.discard(described(error))
+            self.discard(quoted(error))
             return
         if _is_whole(kept):
             self.kept = kept

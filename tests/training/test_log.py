@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from epsearch.training.log import LONGEST, described, log, log_error
+from epsearch.training.log import LONGEST, described, log, log_error, quoted
 
 
 class Unprintable(Exception):
@@ -24,13 +24,16 @@ class Unprintable(Exception):
         (ValueError("\ud800"), "ValueError: \\ud800"),
         (ValueError("ẑ"), "ValueError: ẑ"),
         (Unprintable(), "Unprintable: (its text cannot be shown)"),
-        (ValueError("x" * 10_000), f"ValueError: {'x' * (LONGEST - 13)}…"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_an_error_in_one_line(error: Exception, text: str) -> None:
-    assert described(error) == text
-    assert len(text) <= LONGEST
+    assert described(error) == quoted(error) == text
+
+
+def test_a_message_quotes_some_of_it() -> None:
+    assert described(ValueError("x" * 10_000)) == "ValueError: " + "x" * 10_000
+    assert quoted(ValueError("x" * 10_000)) == f"ValueError: {'x' * (LONGEST - 13)}…"
 
 
 def test_tracebacks(capsys: pytest.CaptureFixture[str]) -> None:

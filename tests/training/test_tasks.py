@@ -264,6 +264,15 @@ class TestLoading:
         with pytest.raises(ProcessUnusable):
             tasks(train=False)
 
+    def test_a_class_that_raises_a_book(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(self: Lockstep) -> None:
+            raise ValueError("once upon a time " * 1000)
+
+        monkeypatch.setattr(Lockstep, "__init__", fail)
+        with pytest.raises(UserError, match="raises ValueError: once upon a time") as caught:
+            tasks(train=False)
+        assert len(str(caught.value)) < 800
+
     def test_an_error_that_is_not_the_users_to_name(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
