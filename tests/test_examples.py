@@ -13,6 +13,7 @@ import pytest
 from torch.utils.data import Subset
 
 from epsearch import ProbeResult
+from epsearch.errors import DriverGone
 from epsearch.records import Cell
 from epsearch.studyfile import load_study
 from epsearch.training.tasks import StudyTasks
@@ -93,16 +94,13 @@ def test_study(name, tmp_path):
 
 
 def test_own_loop_goes_on_after_a_lost_machine(tmp_path, monkeypatch):
-    class Lost(BaseException):
-        pass
-
     def values(path, lost_at=None):
         told = []
 
         def report(index, seed_index, value):
             told.append(value)
             if len(told) == lost_at:
-                raise Lost
+                raise DriverGone
             return True
 
         (ending,) = tasks.trials([Cell(optimizer="adam", lr=1e-2, eps=1e-4, beta2=0.99)], report, [path])
@@ -115,7 +113,7 @@ def test_own_loop_goes_on_after_a_lost_machine(tmp_path, monkeypatch):
     own_loop = sys.modules["own_loop"]
     monkeypatch.setattr(own_loop, "TRAINING", Subset(own_loop.TRAINING, range(320)))
     whole = values(tmp_path / "whole.pt")
-    with pytest.raises(Lost):
+    with pytest.raises(DriverGone):
         values(tmp_path / "lost.pt", lost_at=3)
     trained = []
     evaluate = own_loop.accuracy
