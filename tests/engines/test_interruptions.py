@@ -149,3 +149,36 @@ def test_one_driver_at_a_time(study_folder: StudyFolder) -> None:
     assert "another epsearch is running this study" in second.stderr
     driver.communicate(timeout=60)
     assert driver.returncode == 0
+
+
+def test_interrupt_while_a_trial_waits_for_its_restart(study_folder: StudyFolder) -> None:
+    """It is not left running in the storage, and the next run finishes it from its checkpoint."""
+    study_folder.write(
+        """
+        import os, signal
+
+        def train(run):
+            state = run.restore() or {"sum": 0}
+            for epoch in run.epochs():
+                state["sum"] += epoch + 1
+                run.report(score=state["sum"], checkpoint=state)
+                if epoch == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        """,
+        search={"lr": 1e-3, "eps": 1e-8},
+        training={"epochs": 3, "checkpoint_every": 0},
+    )
+    driver = subprocess.Popen(
+        study_folder.command(), cwd=study_folder.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert driver.stdout is not None
+    # The new process takes seconds to load torch.
+    assert any("restarts (1 of 2)" in line for line in driver.stdout)
+    driver.send_signal(signal.SIGINT)
+    driver.communicate(timeout=30)
+    assert driver.returncode == 130
+    (lost,) = trials_of(study_folder)
+    assert (lost.state, lost.user_attrs["fail_reason"]) == (TrialState.FAIL, "lost")
+    again = study_folder.run()
+    assert again.returncode == 0, again.stderr
+    assert trials_of(study_folder)[1].intermediate_values == {1: 1, 2: 3, 3: 6}
