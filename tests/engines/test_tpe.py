@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from epsearch.engines.tpe import CachedTPESampler
+from epsearch.engines import cached_tpe, tpe
+from epsearch.engines.cached_tpe import CachedTPESampler
 
 POINTS: dict[str, BaseDistribution] = {
     "lr": CategoricalDistribution([1e-4, 1e-3, 1e-2]),
@@ -55,7 +56,10 @@ def suggestions(sampler: TPESampler, space: dict[str, BaseDistribution], directi
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("space", [POINTS, INTERVALS, MIXED], ids=["points", "intervals", "mixed"])
 @pytest.mark.parametrize("liar", [True, False])
-def test_suggests_what_optuna_suggests(space: dict[str, BaseDistribution], direction: str, liar: bool) -> None:
+def test_suggests_what_optuna_suggests(
+    space: dict[str, BaseDistribution], direction: str, liar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cached_tpe, "BLOCK", 16)  # several blocks, with these few trials
     own, optunas = (sampler(seed=3, constant_liar=liar) for sampler in (CachedTPESampler, TPESampler))
     assert suggestions(own, space, direction) == suggestions(optunas, space, direction)
 
@@ -86,3 +90,10 @@ def test_a_finished_trial_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     study.ask(INTERVALS)
     assert looked
     assert min(looked) >= 199
+
+
+def test_another_release_of_optuna_uses_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert optuna.__version__.startswith(tpe.CHECKED), "check cached_tpe.py against this release: run this file"
+    assert type(tpe.sampler(seed=0)) is CachedTPESampler
+    monkeypatch.setattr(optuna, "__version__", "6.0.0")
+    assert type(tpe.sampler(seed=0)) is TPESampler
