@@ -36,7 +36,7 @@ class Redrawing(Relay):
     def __init__(self, listener: Listener, config: StudyConfig, place: RunDirectory) -> None:
         super().__init__(listener)
         # Over a pipe: the storage's password belongs neither to a command line nor to an environment.
-        self._study = pickle.dumps((config, place))
+        self._study = pickle.dumps((config, place.path))
         self._drawing: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._next = time.monotonic() + REDRAW_SECONDS
@@ -88,7 +88,8 @@ class Redrawing(Relay):
 def main() -> None:
     """Draw the report of the study that comes over the standard input."""
     os.nice(10)  # training comes first
-    config, place = pickle.load(sys.stdin.buffer)
+    config, path = pickle.load(sys.stdin.buffer)
+    place = RunDirectory(path)
     threading.Thread(target=_end_with_driver, daemon=True).start()
 
     from epsearch.engines.storage import open_storage
