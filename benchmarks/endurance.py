@@ -1,8 +1,9 @@
 """Whether 3,000 trials that do nothing slow a study down, or fill the driver's memory: grid, random and TPE.
 
-Each case is a study of its own, run by `epsearch.run` in a process of its own: one worker, SQLite, the report redrawn
-each minute as always. A tenth's rate is its trials by its wall-clock seconds; beside it the CPU time of the driver for
-each trial, which other work on the machine does not change much. Memory is the driver's resident set.
+Each case is a study of its own, run by `epsearch.run` in a process of its own, with one worker and SQLite. The report
+is redrawn each minute by another process, as always, and at the end by the driver. A tenth's rate is its trials by its
+wall-clock seconds. The driver's CPU time for each trial depends less on what else the machine does. Memory is the
+driver's resident set after a tenth's last trial.
 
 `bare` is Optuna alone, for comparison: `study.optimize` with TPE over the same axes in SQLite.
 
@@ -70,7 +71,7 @@ def study(sampler: str, trials: int) -> dict[str, Any]:
 
 
 def measure(case: str, trials: int) -> list[tuple[float, float, float]]:
-    """Run one case in this process."""
+    """Run one case in this process: a reading before the first trial, one after each, and one at the very end."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     meter = Meter()
     with tempfile.TemporaryDirectory() as place:
@@ -82,7 +83,7 @@ def measure(case: str, trials: int) -> list[tuple[float, float, float]]:
             (folder / "study.yaml").write_text(yaml.safe_dump(study(case, trials)))
             epsearch.run(folder / "study.yaml", directory=folder / "run", listener=meter)
     assert len(meter.readings) == trials + 1, len(meter.readings)
-    return meter.readings
+    return [*meter.readings, _reading()]
 
 
 def bare(folder: Path, trials: int, meter: Meter) -> None:
@@ -115,18 +116,25 @@ def summary(readings: list[tuple[float, float, float]]) -> list[tuple[float, flo
 def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
     timeline = Table("case", "of each tenth", *(str(tenth + 1) for tenth in range(10)))
-    verdict = Table("case", "last tenth's rate / first's", "CPU a trial, last / first", f"memory / after {EARLY}")
+    ratios = (
+        "last tenth's rate / first's",
+        "CPU a trial, last / first",
+        f"memory / after {EARLY}",
+        "with the last report",
+    )
+    verdict = Table("case", *ratios)
     for case in sys.argv[2:] or CASES:
-        # The first trial waits for the worker to import torch: not part of the first tenth.
         command = [sys.executable, __file__, "--one", case, str(trials)]
-        readings = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)[1:]
+        # The first trial waits for the worker to import torch: not part of the first tenth.
+        _, *readings, end = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         tenths = summary(readings)
         rows = zip(("trials/s", "driver's CPU ms a trial", "resident MiB"), zip(*tenths, strict=True), strict=True)
         for what, values in rows:
             timeline.add_row(case if what == "trials/s" else "", what, *(f"{value:.1f}" for value in values))
         first, last = tenths[0], tenths[-1]
-        memory = readings[-1][2] / readings[min(EARLY, len(readings)) - 1][2]
-        verdict.add_row(case, *(f"{ratio:.2f}" for ratio in (last[0] / first[0], last[1] / first[1], memory)))
+        early = readings[min(EARLY, len(readings)) - 1][2]
+        found = last[0] / first[0], last[1] / first[1], last[2] / early, end[2] / early
+        verdict.add_row(case, *(f"{ratio:.2f}" for ratio in found))
     console = Console(width=160)
     console.print(timeline)
     console.print(verdict)
