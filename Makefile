@@ -33,12 +33,16 @@ schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the 
 bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine_overhead.py
+	$(BIN)/python benchmarks/endurance.py
 	$(BIN)/python benchmarks/probe_percentiles.py
 	$(BIN)/python benchmarks/probe_memory.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/epoch_speed.py
 	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/report_speed.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
+
+bench-kills: $(VENV)/.installed-dev ## kill studies 100 times, by both engines, in SQLite and PostgreSQL (half an hour)
+	unshare -n sh -c 'ip link set lo up; $(BIN)/python -m benchmarks.kills'
 
 bench-search: $(VENV)/.installed-dev ## searches compared, over the tables of benchmarks/outcomes.py and run for real (EPSEARCH_DATA)
 	$(BIN)/python benchmarks/range_holds.py
@@ -65,4 +69,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench bench-search reproduce clean
+.PHONY: help quickstart test slow lint types format schema bench bench-kills bench-search reproduce clean

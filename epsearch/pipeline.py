@@ -10,16 +10,16 @@ import contextlib
 import gc
 import shlex
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError
 from epsearch.plan import spaces
-from epsearch.progress import Listener, Relay
-from epsearch.records import Cell, Ending, Outcome, ProbeHistory, ProbeResult
+from epsearch.progress import Listener
+from epsearch.records import Outcome, ProbeHistory, ProbeResult
+from epsearch.redrawing import Redrawing
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from epsearch.engines.engine import Engine
 
 SILENT = Listener()
-
-REDRAW_SECONDS = 60.0
-"""The report of a running study is drawn again this often, at most."""
 
 
 def run(
@@ -171,27 +168,9 @@ def search_stage(
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
     listener.trials_planned(settled + left, settled)
-    engine.search(studies, _Redrawing(listener, lambda: report_stage(config, storage, place, SILENT, redraw=True)))
+    with Redrawing(listener, config, place) as redrawing:
+        engine.search(studies, redrawing)
     return left > 0
-
-
-class _Redrawing(Relay):
-    """Keeps the report and Optuna's dashboard up to date while trials end."""
-
-    def __init__(self, listener: Listener, draw: Callable[[], object]) -> None:
-        super().__init__(listener)
-        self._draw = draw
-        self._next = time.monotonic() + REDRAW_SECONDS
-
-    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """Draw again, if that was a while ago."""
-        super().trial_ended(optimizer, number, cell, ending, value)
-        if (began := time.monotonic()) >= self._next:
-            # What keeps it from being drawn now (no value yet, a full disk) is said at the end, if it lasts.
-            with contextlib.suppress(Exception):
-                self._draw()
-            # At most a twentieth of the driver's time, however many trials there are.
-            self._next = time.monotonic() + max(REDRAW_SECONDS, 20 * (time.monotonic() - began))
 
 
 @contextlib.contextmanager

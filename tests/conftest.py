@@ -25,6 +25,11 @@ class StudyFolder:
         self.path = path
         self.run_directory = path / "run"
 
+    @property
+    def storage(self) -> str:
+        """The URL of the study's storage."""
+        return f"sqlite:///{self.run_directory}/study.db"
+
     def write(self, module: str, **sections: Any) -> Path:
         """Write `my_code.py` and `study.yaml`; the study trains `my_code:train` over 3 x 4 given cells."""
         (self.path / "my_code.py").write_text(textwrap.dedent(module))

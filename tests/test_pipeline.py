@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import epsearch
-from epsearch import pipeline
+from epsearch import pipeline, redrawing
 from epsearch.engines.table import PRUNERS, SAMPLERS
 from epsearch.errors import UserError
 from epsearch.progress import Listener
@@ -57,15 +59,27 @@ def test_quickstart(here: Path) -> None:
 
 
 def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what keeps it from being drawn does not keep the study from running."""
-    monkeypatch.setattr(pipeline, "REDRAW_SECONDS", 0.0)
+    """By another process, and what keeps it from being drawn does not keep the study from running."""
+    monkeypatch.setattr(redrawing, "REDRAW_SECONDS", 0.0)
     directory = study_folder.run_directory
+    drawn_here: list[bool] = []
+    draw = pipeline.report_stage
+
+    def drawing(*arguments: Any, redraw: bool) -> Outcome:
+        drawn_here.append(redraw)
+        return draw(*arguments, redraw=redraw)
+
+    monkeypatch.setattr(pipeline, "report_stage", drawing)
 
     class Watching(Listener):
         seen: tuple[int, ...] = ()
 
         def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
-            if not self.seen and (directory / "trials.csv").exists():
+            if not self.seen and number == 2:
+                deadline = time.monotonic() + 120
+                while not (directory / "trials.csv").exists():
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
                 rows = (directory / "trials.csv").read_text().splitlines()
                 self.seen = (sum(",complete," in row for row in rows),)
                 (directory / "figures").rename(directory / "gone")
@@ -80,6 +94,7 @@ def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, mon
     outcome = pipeline.run(study, directory=directory, listener=watching)
     assert watching.seen
     assert 0 < watching.seen[0] < 12
+    assert drawn_here == [True], "the last one"
     assert sum(trial.state == "complete" for trial in outcome.trials) == 12
 
 

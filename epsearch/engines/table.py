@@ -41,7 +41,7 @@ class SamplerRow(NamedTuple):
 SAMPLERS: dict[str, SamplerRow] = {
     "grid": SamplerRow(None, True, True, "every cell once"),
     "random": SamplerRow("optuna.samplers:RandomSampler", True, True, "independent draws"),
-    "tpe": SamplerRow("optuna.samplers:TPESampler", True, False, "tree-structured Parzen estimator"),
+    "tpe": SamplerRow("epsearch.engines.tpe:sampler", True, False, "tree-structured Parzen estimator"),
     "gp": SamplerRow("optuna.samplers:GPSampler", True, False, "Gaussian process"),
     "cmaes": SamplerRow("optuna.samplers:CmaEsSampler", False, False, "CMA-ES; needs the extra epsearch[cmaes]"),
     "qmc": SamplerRow("optuna.samplers:QMCSampler", False, True, "quasi-random (Sobol) sequence"),

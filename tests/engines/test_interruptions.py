@@ -28,10 +28,10 @@ SLOW = """
 
 
 def trials_of(folder: StudyFolder) -> list[optuna.trial.FrozenTrial]:
-    if not (folder.run_directory / "study.db").exists():
+    if folder.storage.startswith("sqlite") and not (folder.run_directory / "study.db").exists():
         return []
     try:
-        storage = open_storage(f"sqlite:///{folder.run_directory}/study.db")
+        storage = open_storage(folder.storage)
         return optuna.load_study(study_name="test", storage=storage).get_trials()
     except KeyError:
         return []
