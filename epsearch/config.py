@@ -581,7 +581,7 @@ def _check_name(name: str) -> None:
         raise wrong("must not be empty nor begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise wrong(
-            f"{name!r} cannot name a run directory: no slashes, line breaks or leading dot; "
+            f"{shown(name)} cannot name a run directory: no slashes, line breaks or leading dot; "
             "to run elsewhere use --dir DIR.",
             ("name",),
         )
