@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -447,6 +448,12 @@ class StudyConfig(Section):
     def where(self, key: str) -> str:
         """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
         return f"{self._source.place(tuple(key.split('.')))}: {key}"
+
+    def without_storage(self) -> Self:
+        """The same study for a process that need not know the storage's password."""
+        bare = self.model_copy(update={"engine": self.engine.model_copy(update={"storage": None})})
+        bare._source = replace(self._source, data={})
+        return bare
 
     @property
     def goal(self) -> Literal["maximize", "minimize"]:

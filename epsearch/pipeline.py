@@ -199,9 +199,12 @@ def load_probe(place: RunDirectory) -> ProbeResult | None:
     if not place.probe.exists():
         return None
     try:
-        return ProbeResult.load(place.probe)
+        found = ProbeResult.load(place.probe)
     except UserError as error:
         raise UserError(f"{error} {_probe_again(place)}") from None
+    if not found.layers:
+        raise UserError(f"{place.probe}: it has no layers. {_probe_again(place)}")
+    return found
 
 
 def _probe_again(place: RunDirectory) -> str:

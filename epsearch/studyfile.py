@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ from epsearch.yamlfile import KeyPath, Source, parse_value, read_yaml
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
 """Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
+
+
+def without_storage(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for processes that need not know the password."""
+    return {name: value for name, value in environment.items() if name != STORAGE_VARIABLE}
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: bool = False) -> StudyConfig:

@@ -18,6 +18,7 @@ from typing import Any
 
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError
+from epsearch.studyfile import without_storage
 
 
 class WorkerDied(Exception):
@@ -41,9 +42,9 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for the driver, which ends its workers in order.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**without_storage(os.environ), "PYTHONUNBUFFERED": "1"},
             )
-        self.send(config)
+        self.send(config.without_storage())
 
     def send(self, message: Any) -> None:
         """Send a message; that the worker is dead is found when it is received from."""

@@ -171,7 +171,7 @@ def start(folder: StudyFolder, name: str, *arguments: str) -> subprocess.Popen[s
 def trials(url: str) -> list[optuna.trial.FrozenTrial]:
     try:
         return optuna.load_study(study_name="test", storage=open_storage(url)).get_trials()
-    except KeyError:
+    except (KeyError, UserError):  # not there yet
         return []
 
 
