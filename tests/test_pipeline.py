@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,9 @@ import yaml
 import epsearch
 from epsearch import pipeline
 from epsearch.engines.table import PRUNERS, SAMPLERS
-from epsearch.errors import StudyError, UserError
+from epsearch.errors import UserError
 from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult
-from epsearch.rundir import RunDirectory
-from epsearch.studyfile import load_study
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
 
@@ -286,47 +282,3 @@ def test_the_run_directorys_own_study_file_goes_on(study_folder: StudyFolder) ->
         study_folder.run_directory / "study.yaml", ["search.lr=[1e-3, 1e-2]"], study_folder.run_directory
     )
     assert [trial.state for trial in outcome.trials] == ["complete"] * 6
-
-
-KEPT = "What was written before is kept"
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), f"/x/y: No space left on device. Make room. {KEPT}"),
-        (
-            PermissionError(errno.EACCES, "Permission denied", "/x"),
-            f"/x: Permission denied. Check its permissions. {KEPT}",
-        ),
-        (
-            FileNotFoundError(errno.ENOENT, "No such file or directory", "/bin/z"),
-            f"/bin/z: No such file or directory. {KEPT}",
-        ),
-        (ConnectionError("no Ray came up\nin 30 s"), f"no Ray came up in 30 s. {KEPT}"),
-        (OSError(), f"OSError. {KEPT}"),
-        (sqlite3.OperationalError("database is locked"), "study.db: the storage failed (database is locked). " + KEPT),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
-def test_what_happened_is_reported(error: Exception, said: str, here: Path) -> None:
-    """Not every error of the system is a full disk, and only the storage's are the database's."""
-    (here / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
-    with (
-        pytest.raises(StudyError) as reported,
-        pipeline._trouble(load_study(here / "s.yaml"), RunDirectory(here / "run")),
-    ):
-        raise error
-    assert said in str(reported.value)
-    assert ("disk space?" in str(reported.value)) == isinstance(error, sqlite3.Error)
-
-
-@pytest.mark.parametrize("error", [BrokenPipeError(), KeyError("a bug"), UserError("told")])
-def test_what_is_no_trouble_of_the_system_passes(error: Exception, here: Path) -> None:
-    (here / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
-    with (
-        pytest.raises(type(error)) as raised,
-        pipeline._trouble(load_study(here / "s.yaml"), RunDirectory(here / "run")),
-    ):
-        raise error
-    assert raised.value is error
