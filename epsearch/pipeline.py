@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epsearch.config import StudyConfig
-from epsearch.errors import StudyError
+from epsearch.errors import StudyError, UserError
 from epsearch.plan import spaces
 from epsearch.progress import Listener, Relay
 from epsearch.records import Cell, Ending, Outcome, ProbeHistory, ProbeResult
@@ -153,6 +153,8 @@ def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, engine: E
     if not config.needs_batches:
         return None
     if found is not None:
+        if "batches_per_epoch" not in found.settings:
+            raise UserError("probe.json: settings.batches_per_epoch is missing. Delete the file to probe again.")
         return int(found.settings["batches_per_epoch"] or 1)
     return int(engine.call("batches"))
 

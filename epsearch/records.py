@@ -10,10 +10,11 @@ import functools
 import math
 import os
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from epsearch.errors import UserError
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 BINS_PER_DECADE = 50
 """Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""How many elements."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def power_of_ten(exponent: int) -> float:
@@ -52,6 +59,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 class Record(BaseModel):
     """Immutable plain data, saved as one JSON file."""
 
+    remedy: ClassVar[str] = "Delete it, or restore the file as epsearch wrote it."
+    """What to do about a saved record that cannot be read."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     def save(self, path: str | Path) -> None:
@@ -63,7 +73,7 @@ class Record(BaseModel):
         """Read a record that `save` wrote.
 
         Raises:
-            UserError: the file is missing or does not hold such a record.
+            UserError: the file is missing or does not hold such a record, perhaps since somebody edited it.
         """
         try:
             return cls.model_validate_json(Path(path).read_bytes())
@@ -72,14 +82,24 @@ class Record(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UserError(f"{path}: is no saved {cls.__name__} ({where}: {first['msg']}).") from error
+            reason = " ".join(f"{where:.100}: {first['msg'].removeprefix('Value error, '):.200}".split())
+            raise UserError(f"{path}: not a valid {cls.__name__} ({reason}). {cls.remedy}") from error
 
 
 class EpsilonRange(Record):
     """The useful range of ε: Algorithm 2's ε_lower and ε_upper, powers of ten, lower <= upper."""
 
-    lower: float
-    upper: float
+    lower: Positive
+    upper: Positive
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, end in (("lower", self.lower), ("upper", self.upper)):
+            if not math.isclose(end, power_of_ten(round(math.log10(end))), rel_tol=1e-9):
+                raise ValueError(f"{name} is {end:g}, which is not a power of ten")
+        if self.lower > self.upper:
+            raise ValueError(f"lower, {self.lower:g}, is above upper, {self.upper:g}")
+        return self
 
     def grid(self) -> list[float]:
         """Every power of ten from lower to upper, ascending: about 5 values (Table 3)."""
@@ -127,8 +147,16 @@ class Histogram(Record):
     """
 
     start: int = 0
-    counts: list[int] = []
-    zeros: int = 0
+    counts: list[Count] = []
+    zeros: Count = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # A bin beyond what a float can be would make figures of any size.
+        first, last = self.start // BINS_PER_DECADE, (self.start + len(self.counts)) // BINS_PER_DECADE
+        if not -324 <= first <= last <= 309:
+            raise ValueError(f"its bins reach from 1e{first} to 1e{last}, beyond what a float can hold")
+        return self
 
     @property
     def total(self) -> int:
@@ -174,24 +202,48 @@ class Layer(Record):
     """
 
     name: str
-    numel: int
-    zeros: int
-    nonfinite: int
-    p2: float | None
-    p98: float | None
+    numel: Count
+    zeros: Count
+    nonfinite: Count
+    p2: Positive | None
+    p98: Positive | None
     histogram: Histogram
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.zeros + self.nonfinite > self.numel:
+            raise ValueError(
+                f"{self.zeros} zeros and {self.nonfinite} nonfinite are more than the {self.numel} elements of numel"
+            )
+        if self.p2 is not None and self.p98 is not None and self.p2 > self.p98:
+            raise ValueError(f"p2, {self.p2:g}, is above p98, {self.p98:g}")
+        return self
 
 
 class ProbeResult(Record):
     """The range found and what it was read from. `settings` says how the probe trained (lr, eps, epochs …)."""
 
+    remedy: ClassVar[str] = "Delete it to probe again."
+
     range: EpsilonRange
     optimizer: str
     percentiles: tuple[float, float]
-    layers: list[Layer]
+    layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
     """Parameters without state: they got no gradient."""
     settings: dict[str, float | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles are {low:g} and {high:g}; they must ascend, from 0 to 100")
+        if not any(layer.histogram.total for layer in self.layers):
+            raise ValueError("the histograms of all layers are empty")
+        batches = self.settings.get("batches_per_epoch")
+        if batches is not None and not (isinstance(batches, int) and batches >= 0):
+            raise ValueError("settings.batches_per_epoch must be a whole number, 0 or above")
+        return self
 
     @property
     def histogram(self) -> Histogram:
@@ -222,7 +274,7 @@ class ProbeResult(Record):
 class EpochReading(Record):
     """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
 
-    epoch: int
+    epoch: Annotated[int, Field(gt=0)]
     range: EpsilonRange
     histogram: Histogram
 
@@ -237,6 +289,15 @@ class ProbeHistory(Record):
     optimizer: str
     epochs: Annotated[list[EpochReading], Field(min_length=1)]
     settings: dict[str, float | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(after.epoch <= before.epoch for before, after in pairwise(self.epochs)):
+            raise ValueError("the epochs do not ascend")
+        eps = self.settings.get("eps")
+        if eps is not None and not (isinstance(eps, int | float) and 0 <= eps < math.inf):
+            raise ValueError("settings.eps must be a number, 0 or above")
+        return self
 
     @property
     def range(self) -> EpsilonRange:

@@ -23,6 +23,7 @@ from epsearch.rundir import RunDirectory
 from epsearch.studyfile import load_study
 from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 from tests.conftest import CommandLine
+from tests.report import sample
 
 INSTALLED = Path(sys.executable).parent / "epsearch"
 
@@ -367,13 +368,12 @@ def test_check_uses_a_probe_that_was_made(command_line: CommandLine) -> None:
     (command_line.folder / "s.yaml").write_text(VISION + "name: '[x]'\n")
     place = RunDirectory(command_line.folder / "runs" / "[x]")
     place.path.mkdir(parents=True)
-    found = epsearch.EpsilonRange(lower=1e-4, upper=1e-2)
-    epsearch.ProbeResult(range=found, optimizer="adam", percentiles=(2, 98), layers=[]).save(place.probe)
+    sample.probe().model_copy(update={"range": epsearch.EpsilonRange(lower=1e-4, upper=1e-2)}).save(place.probe)
     _, lines = resolved(command_line("check", "s.yaml").out)
     assert lines[0] == f"Run directory    {place.path}"
     assert lines[1] == "This study       12 trials, 241 epochs, over 3 values of eps"
     place.probe.write_text("{")
-    assert "probe.json: is no saved ProbeResult" in command_line.refuses("check", "s.yaml")
+    assert "probe.json: not a valid ProbeResult" in command_line.refuses("check", "s.yaml")
 
 
 def test_check_of_a_sampler_and_of_own_code(own: CommandLine) -> None:

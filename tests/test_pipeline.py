@@ -16,6 +16,7 @@ from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
+from tests.report import sample
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -225,6 +226,14 @@ def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder
         assert f'id="{name}"' in (outcome.directory / "report.html").read_text()
     # Recording can be turned off, or on, for the trials to come.
     assert epsearch.run(study, settings, study_folder.run_directory).progress == outcome.progress
+
+
+def test_a_probe_whose_number_of_batches_was_deleted() -> None:
+    from epsearch.studyfile import load_study
+
+    config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
+    with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
+        pipeline._batches_per_epoch(config, sample.probe(), None)  # type: ignore[arg-type]
 
 
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:

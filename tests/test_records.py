@@ -18,6 +18,7 @@ from epsearch.records import (
     Histogram,
     Layer,
     Outcome,
+    ProbeHistory,
     ProbeResult,
     Trial,
     power_of_ten,
@@ -102,10 +103,10 @@ def test_values_that_are_not_finite_read_back(tmp_path: Path) -> None:
     ("text", "why"),
     [
         (None, r"cannot be read \(No such file or directory\)"),
-        ("", "is no saved ProbeResult"),
-        ("{", "is no saved ProbeResult"),
-        ("[]", r"is no saved ProbeResult \(the file: "),
-        ('{"range": {"lower": "x", "upper": 1}}', r"is no saved ProbeResult \(range\.lower: "),
+        ("", "not a valid ProbeResult"),
+        ("{", "not a valid ProbeResult"),
+        ("[]", r"not a valid ProbeResult \(the file: "),
+        ('{"range": {"lower": "x", "upper": 1}}', r"not a valid ProbeResult \(range\.lower: "),
     ],
 )
 def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
@@ -114,6 +115,64 @@ def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
         path.write_text(text)
     with pytest.raises(UserError, match=why):
         ProbeResult.load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (("range", "lower"), 1e-1, "range: lower, 0.1, is above upper, 0.01"),
+        (("range", "lower"), 3e-6, "range: lower is 3e-06, which is not a power of ten"),
+        (("range", "lower"), 0, "range.lower: Input should be greater than 0"),
+        (("range", "upper"), math.inf, "range.upper: Input should be a finite number"),
+        (("percentiles",), [98, 2], "percentiles are 98 and 2; they must ascend"),
+        (("percentiles",), [2, 120], "percentiles are 2 and 120; they must ascend, from 0 to 100"),
+        (("percentiles",), [math.nan, 98], "percentiles are nan and 98"),
+        (("layers",), [], "layers: List should have at least 1 item"),
+        (("layers", 0, "numel"), 2, r"layers\.0: 2 zeros and 1 nonfinite are more than the 2 elements of numel"),
+        (("layers", 0, "zeros"), -1, r"layers\.0\.zeros: Input should be greater than or equal to 0"),
+        (("layers", 0, "p98"), 1e-9, r"layers\.0: p2, 1e-06, is above p98, 1e-09"),
+        (("layers", 0, "p2"), math.nan, r"layers\.0\.p2: Input should be"),
+        (("layers", 0, "histogram", "counts"), [4, -1], r"layers\.0\.histogram\.counts\.1: Input should be greater"),
+        (("layers", 0, "histogram", "counts"), [], "the histograms of all layers are empty"),
+        (("layers", 0, "histogram", "counts"), [10**400], r"layers\.0\.histogram\.counts\.0: Input should be less"),
+        (("layers", 0, "histogram", "start"), 10**9, r"layers\.0\.histogram: its bins reach from 1e20000000"),
+        (("settings", "batches_per_epoch"), "many", r"settings\.batches_per_epoch must be a whole number"),
+        (("x" * 10_000,), 1, f"{'x' * 100}: Extra inputs"),
+    ],
+)
+def test_a_probe_edited_by_hand(place: tuple[str | int, ...], value: object, why: str, tmp_path: Path) -> None:
+    """What could not have been measured is refused where it is read, in one line with the remedy."""
+    record = json.loads(probe_result().model_dump_json())
+    at = record
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        UserError, match=rf"not a valid ProbeResult \(.*{why}.*\)\. Delete it to probe again\.$"
+    ) as raised:
+        ProbeResult.load(path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value).removeprefix(str(path))) < 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"epochs": []}, "epochs: List should have at least 1 item"),
+        ({"epochs": ["twice", "twice"]}, "the epochs do not ascend"),
+        ({"settings": {"eps": "small"}}, "settings.eps must be a number, 0 or above"),
+    ],
+)
+def test_a_history_edited_by_hand(changes: dict[str, object], why: str, tmp_path: Path) -> None:
+    path = tmp_path / "trial-0.json"
+    reading = {"epoch": 1, "range": FIVE.model_dump(), "histogram": {"counts": [1]}}
+    record = {"optimizer": "adam", "epochs": [reading], **changes}
+    record["epochs"] = [reading if each == "twice" else each for each in record["epochs"]]  # type: ignore[attr-defined]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=f"not a valid ProbeHistory .*{why}.* Delete it, or restore"):
+        ProbeHistory.load(path)
 
 
 def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
