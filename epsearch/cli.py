@@ -77,7 +77,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
 
     from epsearch import pipeline
     from epsearch.console import Terminal, say
-    from epsearch.labels import rounded
+    from epsearch.labels import ordinal, rounded
     from epsearch.studyfile import load_study
 
     console = _console()
@@ -86,10 +86,8 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         result = pipeline.probe(study, settings, directory, terminal)
     if result is None:
         raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
-    low, high = result.percentiles
-    table = Table(
-        "layer", *(f"{head}" for head in ("elements", "zeros", "not finite", f"{low:g}th %", f"{high:g}th %"))
-    )
+    percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
+    table = Table("layer", "elements", "zeros", "not finite", *percentiles)
     for layer in result.layers:
         ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
