@@ -228,7 +228,7 @@ def report_stage(
         goal=config.goal,
         optimizer=config.optimizer.name,
         probe=ProbeResult.load(place.probe) if place.probe.exists() else None,
-        trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer)],
+        trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer, config.training)],
         directory=place.path,
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():

@@ -7,14 +7,15 @@ compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `Epsilon
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
+import re
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from epsearch.errors import UserError
 
@@ -30,6 +31,20 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 """How many elements."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+ERROR_LIMIT = 2000
+"""Characters of an exception's text that are kept: a message of megabytes helps nobody."""
+
+
+def _readable(text: str) -> str:
+    r"""`text` as every file, database and terminal takes it: bounded, `\x1b` for what would steer a terminal."""
+    text = text[:ERROR_LIMIT].encode(errors="backslashreplace").decode()  # lone surrogates
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)[:ERROR_LIMIT]
+
+
+ErrorText = Annotated[str, AfterValidator(_readable)]
+"""What an exception says, which may be anything."""
 
 
 def power_of_ten(exponent: int) -> float:
@@ -292,7 +307,7 @@ class ProbeHistory(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if any(after.epoch <= before.epoch for before, after in pairwise(self.epochs)):
+        if any(after.epoch <= before.epoch for before, after in itertools.pairwise(self.epochs)):
             raise ValueError("the epochs do not ascend")
         eps = self.settings.get("eps")
         if eps is not None and not (isinstance(eps, int | float) and 0 <= eps < math.inf):
@@ -339,13 +354,13 @@ class Cell(Record):
 
 
 class Ending(Record):
-    """How a trial ended; its values were reported on the way. `error` is the exception in one line.
+    """How a trial ended; its values were reported on the way. `error` is the exception, bounded.
 
     `history` is its first seed's, where the study records them.
     """
 
     kind: Literal["finished", "pruned", "diverged", "raised", "died", "lost"]
-    error: str | None = None
+    error: ErrorText | None = None
     history: ProbeHistory | None = None
 
 
@@ -358,7 +373,9 @@ class Trial(Record):
     `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
     sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
     `fail_reason`: diverged (no finite value), raised (the user's code), died (its process was killed), lost
-    (the driver was). `history` is [(step, metric), …] as reported, step counting epochs over all seeds.
+    (the driver was). `epochs` counts those of all seeds, `seed_epochs` those of each (empty while it runs, and where
+    an older version did not note them). `history` is [(step, metric), …] as reported for the pruner: seed after
+    seed, epoch after epoch; with the Wilcoxon pruner [(seed, its best), …]. `curves` has it by seed.
     """
 
     number: int
@@ -370,10 +387,11 @@ class Trial(Record):
     value: float | None = None
     spread: float | None = None
     seed_values: list[float] = []
+    seed_epochs: list[int] = []
     epochs: int = 0
     seconds: float | None = None
     fail_reason: str | None = None
-    error: str | None = None
+    error: ErrorText | None = None
     history: list[tuple[int, float]] = []
 
     @functools.cached_property
@@ -381,6 +399,14 @@ class Trial(Record):
         """The hyperparameters alone, as `{"lr": …, "eps": …, "beta2": …}`."""
         values = {"lr": self.lr, "eps": self.eps, "beta2": self.beta2}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def curves(self) -> list[list[float]]:
+        """The metric after each epoch, a list for each seed; empty where `history` cannot tell the seeds apart."""
+        if sum(self.seed_epochs) != len(self.history):
+            return []
+        values = (value for _, value in self.history)
+        return [list(itertools.islice(values, epochs)) for epochs in self.seed_epochs]
 
 
 Goal = Literal["maximize", "minimize"]

@@ -51,5 +51,6 @@ def test_a_study_of_the_baseline_alone(tmp_path):
 
 def test_several_epochs_are_a_learning_curve(tmp_path):
     history = [(1, 0.4), (2, 0.5)]
-    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history)]))
-    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history[:1])]))
+    two, one = ([trial(0, 0.5, history=history[:n], seed_epochs=[n])] for n in (2, 1))
+    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=two))
+    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=one))
