@@ -1,4 +1,4 @@
-"""Means and spreads of metrics, which may be any finite float: sums of large ones would overflow."""
+"""Means, spreads and differences of metrics, which may be any finite floats: so are the results."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def spread(values: Sequence[float]) -> float | None:
         return statistics.stdev(values)
     except OverflowError:
         return sys.float_info.max
+
+
+def difference(one: float, other: float) -> float:
+    """`one - other`, as far as a float reaches."""
+    return min(max(one - other, -sys.float_info.max), sys.float_info.max)
 
 
 def root_mean_square(values: Sequence[float]) -> float:

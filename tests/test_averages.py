@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from epsearch.averages import mean, root_mean_square, spread
+from epsearch.averages import difference, mean, root_mean_square, spread
 
 VALUES = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=10)
 ORDINARY = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=10)
@@ -20,6 +20,11 @@ def test_of_any_finite_values_all_are_finite(values):
     assert min(values) <= mean(values) <= max(values)
     assert 0 <= root_mean_square(values) <= max(map(abs, values))
     assert spread(values) is None if len(values) == 1 else 0 <= spread(values) <= sys.float_info.max
+
+
+def test_a_difference_is_finite():
+    assert difference(3.0, 1.0) == 2.0
+    assert difference(1.7e308, -1.7e308) == -difference(-1.7e308, 1.7e308) == sys.float_info.max
 
 
 @given(ORDINARY)

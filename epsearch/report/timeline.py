@@ -81,7 +81,7 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-        room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        room = 0.05 * high - 0.05 * low or 0.05 * abs(high) or 1.0
         figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
     stand_on_floor(figure, places, info.metric, words={"missing": "running"})
     metric = plotly_text(info.metric)
