@@ -27,10 +27,12 @@ def silent_optuna() -> None:
 class Opened:
     """A study of own code over lr and eps, opened in SQLite without an engine."""
 
-    def __init__(self, folder: StudyFolder, seeds: int = 1, epochs: int | None = 4, **engine: Any) -> None:
+    def __init__(
+        self, folder: StudyFolder, seeds: int = 1, epochs: int | None = 4, name: str = "test", **engine: Any
+    ) -> None:
         training = {"seeds": list(range(seeds)), "epochs": epochs}
-        self.config: StudyConfig = load_study(folder.write("", training=training, engine=engine))
-        storage = open_storage(f"sqlite:///{folder.path}/study.db")
+        self.config: StudyConfig = load_study(folder.write("", name=name, training=training, engine=engine))
+        storage = open_storage(self.config.engine.storage or f"sqlite:///{folder.path}/study.db")
         ((optimizer, space),) = spaces(self.config, None, None).items()
         self.study = SharedStudy(storage, self.config, optimizer, space)
 

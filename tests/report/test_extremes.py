@@ -25,7 +25,11 @@ HUGE = sys.float_info.max
 
 def extreme(number, value, **fields):
     seeds = [value, -value]
-    fields = {"seed_values": seeds, "spread": abs(value), "history": [(1, value), (2, -value), (3, value), (4, value)]} | fields
+    fields = {
+        "seed_values": seeds,
+        "spread": abs(value),
+        "history": [(1, value), (2, -value), (3, value), (4, value)],
+    } | fields
     return trial(number, value, **{"seed_epochs": [2, 2]} | fields)
 
 
