@@ -60,7 +60,9 @@ def run(
         found = probe_stage(config, place, engine, listener)
         arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, engine))
         ran = search_stage(config, storage, place, engine, arms, listener)
-        return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
+        from epsearch.report.write import is_current
+
+        return report_stage(config, storage, place, listener, redraw=ran or not is_current(place.report))
 
 
 def probe(

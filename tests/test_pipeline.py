@@ -251,6 +251,17 @@ def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFolder) -> None:
+    study = study_folder.write(BOWL)
+    report = epsearch.run(study, directory=study_folder.run_directory).directory / "report.html"
+    text = report.read_text()
+    assert text.count(f'content="epsearch {epsearch.__version__}, format') == 1
+    for older in (text.replace(f"epsearch {epsearch.__version__},", "epsearch 0.0.1,"), "<!DOCTYPE html>", ""):
+        report.write_text(older)
+        epsearch.run(study, directory=study_folder.run_directory)
+        assert report.read_text() == text
+
+
 def test_lower_is_better(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL.replace("score=score", "score=-score"), metric={"goal": "minimize"})
     outcome = epsearch.run(study, directory=study_folder.run_directory)

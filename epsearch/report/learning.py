@@ -85,6 +85,8 @@ def plot_learning(info: LearningInfo) -> go.Figure:
         line = {"color": GREY, "dash": "dot", "width": 2}
         figure.add_trace(_line(info.baseline, "SGD with momentum", line, info.metric))
     which = "the best trial at each ε" if info.points else f"the best {len(info.curves)} trials"
+    if info.baseline is not None:
+        which += " and the best of SGD with momentum"
     metric = plotly_text(info.metric)
     figure.update_layout(
         title={

@@ -13,6 +13,7 @@ from epsearch.console import print_outcome
 from epsearch.labels import measured
 from epsearch.report import figures
 from epsearch.report.comparison import comparison
+from epsearch.report.drawable import LIMIT, drawable
 from epsearch.report.machine import as_machines_read
 from epsearch.report.notebook import outcome_html
 from epsearch.report.verdict import verdict
@@ -85,6 +86,23 @@ def test_sentences_have_no_nan(extremes):
     out = StringIO()
     print_outcome(Console(file=out), extremes, extremes.directory / "study.yaml", [])
     assert "1.7977e+308" in out.getvalue()
+
+
+def numbers_in(part):
+    if isinstance(part, dict):
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        return [number for each in part for number in numbers_in(each)]
+    return [part] if isinstance(part, float) else []
+
+
+def test_a_browser_can_draw_every_number(extremes):
+    """And the texts beside them keep the values as they are."""
+    drawn = figures(extremes)
+    numbers = [number for figure in drawn.values() for number in numbers_in(figure.to_plotly_json())]
+    assert max(map(abs, numbers)) == LIMIT
+    assert "1.798e+308" in drawn["trials-in-order"].to_json()
+    assert drawable(drawn, [trial(0, 1.0)]) == drawn
 
 
 def test_the_scale_of_colours_has_its_ticks(extremes):
