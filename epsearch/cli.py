@@ -132,7 +132,9 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
 @app.command()
 def report(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found, for machines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON: a list with one object per run.")
+    ] = False,
     formats: Annotated[
         list[str],
         typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
@@ -154,8 +156,8 @@ def report(
     for outcome in outcomes:
         export(outcome, wanted)
     if as_json:
-        found = [as_machines_read(outcome) for outcome in outcomes]
-        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
+        # ASCII, which every terminal and pipe takes; a list of one run, too, so that a script reads both alike.
+        typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
     else:
         say(_console(), str(page))
 

@@ -71,6 +71,22 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+REPR_LIMIT = 200
+"""Characters of a field that `repr` shows."""
+
+
+class _Short:
+    """Stands for a long value in `repr`."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        if isinstance(self._value, list | dict):
+            return f"<{len(self._value):,} items>"
+        return f"{repr(self._value)[: REPR_LIMIT - 1]}…"
+
+
 class Record(BaseModel):
     """Immutable plain data, saved as one JSON file."""
 
@@ -78,6 +94,12 @@ class Record(BaseModel):
     """What to do about a saved record that cannot be read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields as `repr`, `str` and rich show them: thousands of counts would hide the rest."""
+        for name, value in super().__repr_args__():
+            many = isinstance(value, list) and len(value) > REPR_LIMIT // 10
+            yield name, _Short(value) if many or len(repr(value)) > REPR_LIMIT else value
 
     def save(self, path: str | Path) -> None:
         """Write this record to `path` as JSON, atomically."""
@@ -260,6 +282,12 @@ class ProbeResult(Record):
             raise ValueError("settings.batches_per_epoch must be a whole number, 0 or above")
         return self
 
+    def __str__(self) -> str:
+        from epsearch.labels import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return f"range of eps for {one_line(self.optimizer)}: {reach}, read from {count(len(self.layers), 'layer')}"
+
     @property
     def histogram(self) -> Histogram:
         """All layers pooled."""
@@ -313,6 +341,14 @@ class ProbeHistory(Record):
         if eps is not None and not (isinstance(eps, int | float) and 0 <= eps < math.inf):
             raise ValueError("settings.eps must be a number, 0 or above")
         return self
+
+    def __str__(self) -> str:
+        from epsearch.labels import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return (
+            f"{count(len(self.epochs), 'epoch')} of {one_line(self.optimizer)}, range of eps after the first: {reach}"
+        )
 
     @property
     def range(self) -> EpsilonRange:
@@ -436,6 +472,17 @@ class Outcome(Record):
     trials: list[Trial]
     directory: Path
     progress: ProbeHistory | None = None
+
+    def __str__(self) -> str:
+        from epsearch.labels import count, measured, one_line, rounded
+
+        lines = [f"{one_line(self.name)} ({one_line(self.optimizer)}): {count(len(self.trials), 'trial')}"]
+        if self.probe is not None:
+            lines.append(str(self.probe))
+        if self.best is not None:
+            cell = ", ".join(f"{name} {rounded(name, value)}" for name, value in self.best.cell.items())
+            lines.append(f"best {one_line(self.metric)}: {measured(self.best)} at {cell} (trial {self.best.number})")
+        return "\n".join([*lines, f"report: {self.directory / 'report.html'}"])
 
     def best_of(self, optimizer: str) -> Trial | None:
         """The complete trial of one arm with the best value; the earliest where several tie."""

@@ -461,14 +461,18 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     code, out, _ = small("report", "runs/s")
     assert (code, out) == (0, f"{small.folder}/runs/s/report.html\n")
     assert f"Did you mean {small.folder}/runs/s?" in small.refuses("report", "runs")
-    found = json.loads(small("report", "runs/s", "--json").out)
+    printed = small("report", "runs/s", "--json").out
+    assert printed.isascii()
+    (found,) = json.loads(printed)
     assert found["best"]["lr"] == 1e-3
     assert found["verdict"]["kind"] == "undecided"
 
     assert small("run", "s.yaml", "--set", "search.lr=0.01", "--dir", "runs/other").code == 0
     assert small("report", "runs/s", "runs/other") == (0, "comparison.html\n", "")
     assert "2 runs side by side" in (small.folder / "comparison.html").read_text()
-    assert [run["name"] for run in json.loads(small("report", "runs/s", "runs/other", "--json").out)] == ["s", "s"]
+    both = json.loads(small("report", "runs/s", "runs/other", "--json").out)
+    assert [run["directory"] for run in both] == [f"{small.folder}/runs/s", f"{small.folder}/runs/other"]
+    assert both[0] == found
     (small.folder / "comparison.html").unlink()
     (small.folder / "comparison.html").mkdir()
     assert "comparison.html: cannot be written here" in small.refuses("report", "runs/s", "runs/other")

@@ -6,6 +6,7 @@ import json
 import math
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -20,10 +21,12 @@ from epsearch.records import (
     Outcome,
     ProbeHistory,
     ProbeResult,
+    Record,
     Trial,
     power_of_ten,
     write_atomically,
 )
+from tests.report import sample
 
 FIVE = EpsilonRange(lower=1e-6, upper=1e-2)
 
@@ -202,6 +205,35 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("make", [sample.outcome, lambda _: sample.probe(300), lambda _: sample.history(300)])
+def test_a_record_is_printed_on_a_screen(make: Callable[[Path], Record], tmp_path: Path) -> None:
+    """Its counts alone would be thousands of numbers."""
+    record = make(tmp_path)
+    for text in (str(record), repr(record)):
+        assert len(text) < 1500
+    parts = [record, *getattr(record, "layers", [])[:1], *getattr(record, "epochs", [])[:1]]
+    assert all(len(repr(part)) < 1500 and part.__class__.__name__ in repr(part) for part in parts)
+
+
+def test_what_a_printed_record_says(tmp_path: Path) -> None:
+    outcome = sample.outcome(tmp_path)
+    assert str(outcome.probe) == "range of eps for adam: 1e-6 to 1e-2, read from 8 layers"
+    assert str(outcome).splitlines() == [
+        "cifar10-vgg11 (adam): 80 trials",
+        "range of eps for adam: 1e-6 to 1e-2, read from 8 layers",
+        "best accuracy: 0.9120 ± 0.0014 (2 seeds) at lr 1e-2, eps 1e-3, beta2 0.999 (trial 56)",
+        f"report: {tmp_path}/report.html",
+    ]
+    assert str(sample.outcome(tmp_path, probe=None, trials=[])).splitlines() == [
+        "cifar10-vgg11 (adam): 0 trials",
+        f"report: {tmp_path}/report.html",
+    ]
+    assert str(sample.history(2)) == "2 epochs of Adam, range of eps after the first: 1e-6 to 1e-2"
+    assert repr(FIVE) == "EpsilonRange(lower=1e-06, upper=0.01)"
+    assert repr(Histogram(counts=[1] * 300)) == "Histogram(start=0, counts=<300 items>, zeros=0)"
+    assert len(repr(Trial(number=0, optimizer="adam", state="failed", error="x" * 5000))) < 600
 
 
 def trial(number: int, value: float | None, **fields: object) -> Trial:
