@@ -37,10 +37,13 @@ ERROR_LIMIT = 2000
 """Characters of an exception's text that are kept: a message of megabytes helps nobody."""
 
 
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters other than a new line and a tab, those that turn text around, and what UTF-8 cannot hold."""
+
+
 def _readable(text: str) -> str:
-    r"""`text` as every file, database and terminal takes it: bounded, `\x1b` for what would steer a terminal."""
-    text = text[:ERROR_LIMIT].encode(errors="backslashreplace").decode()  # lone surrogates
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)[:ERROR_LIMIT]
+    """`text` as every file, database and terminal takes it: bounded, with escapes for what is `STEERING`."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:ERROR_LIMIT])[:ERROR_LIMIT]
 
 
 ErrorText = Annotated[str, AfterValidator(_readable)]
