@@ -42,7 +42,8 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     """
     judged = {(outcome.metric, outcome.goal) for outcome in outcomes}
     if len(judged) > 1:
-        metrics = listed([f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes])
+        ways = [f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes]
+        metrics = one_line(listed(ways), 400)
         raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
     maps = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
