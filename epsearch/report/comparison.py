@@ -47,7 +47,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
         raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
     maps = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
-    drawn = drawable(maps, (trial for outcome in ordered for trial in outcome.trials))
+    drawn = drawable(maps, (trial.value or 0.0 for outcome in ordered for trial in outcome.trials))
     head = f"<h1>{count(len(outcomes), 'run')} side by side</h1><p>{escape(_won(ordered))}</p>"
     rows = table(COLUMNS, (_row(outcome, ordered) for outcome in ordered), text={0, 1, 2, 4, 7})
     places = [place_of(name, figure) for name, figure in drawn.items()]

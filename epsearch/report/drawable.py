@@ -7,14 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from epsearch.records import Trial
-
 LIMIT = 1e300
 
 
-def drawable(figures: Mapping[str, go.Figure], trials: Iterable[Trial]) -> dict[str, go.Figure]:
-    """The figures of these trials with every number moved within `LIMIT`; their texts keep the values as they are."""
-    values = (value for trial in trials for value in (trial.value or 0.0, *(each for _, each in trial.history)))
+def drawable(figures: Mapping[str, go.Figure], values: Iterable[float]) -> dict[str, go.Figure]:
+    """The figures of these values with every number moved within `LIMIT`; their texts keep the values as they are."""
     if all(abs(value) <= LIMIT for value in values):
         return dict(figures)
     return {name: go.Figure(_within(figure.to_plotly_json())) for name, figure in figures.items()}

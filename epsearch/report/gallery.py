@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import plotly.graph_objects as go
 
 from epsearch.labels import count
@@ -55,7 +57,9 @@ def figures(outcome: Outcome) -> dict[str, go.Figure]:
     if len(timeline.trials) > 1:
         drawn["trials-in-order"] = plot_timeline(timeline)
         say_what_is_left_out(drawn["trials-in-order"], outcome)
-    return drawable(drawn, outcome.trials)
+    curves = [*learnt.curves, *([learnt.baseline] if learnt.baseline else [])]
+    values = (number or 0.0 for trial in outcome.trials for number in (trial.value, trial.spread))
+    return drawable(drawn, itertools.chain(values, *(curve.values for curve in curves)))
 
 
 def say_what_is_left_out(figure: go.Figure, outcome: Outcome) -> None:

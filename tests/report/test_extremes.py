@@ -102,7 +102,13 @@ def test_a_browser_can_draw_every_number(extremes):
     numbers = [number for figure in drawn.values() for number in numbers_in(figure.to_plotly_json())]
     assert max(map(abs, numbers)) == LIMIT
     assert "1.798e+308" in drawn["trials-in-order"].to_json()
-    assert drawable(drawn, [trial(0, 1.0)]) == drawn
+    assert drawable(drawn, [1.0]) == drawn
+
+
+def test_a_spread_alone_may_be_beyond_what_can_be_drawn(tmp_path):
+    trials = [trial(0, 0.0, optimizer="sgd_momentum", eps=None, spread=HUGE, seed_values=[1.7e308, -1.7e308])]
+    bars = figures(sample.outcome(tmp_path, trials=trials))["sgd-momentum-lr"].data[0].error_y.array
+    assert list(bars) == [LIMIT]
 
 
 def test_the_scale_of_colours_has_its_ticks(extremes):
