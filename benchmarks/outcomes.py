@@ -123,9 +123,9 @@ def said_of(probe: epsearch.ProbeResult, outcome: Outcome) -> dict[str, Any]:
 def cell(trial: Trial, said: dict[str, Any]) -> dict[str, Any]:
     """A row of the table. A cell in which a seed diverged has the epochs that the first one came to."""
     epochs = said["epochs"]
-    reported = [value for _, value in trial.history]
-    whole = len(reported) == epochs * said["seeds"]
-    curve = [statistics.mean(reported[epoch::epochs]) for epoch in range(epochs)] if whole else reported[:epochs]
+    curves = trial.curves
+    whole = [len(seed) for seed in curves] == [epochs] * said["seeds"]
+    curve = [statistics.mean(values) for values in zip(*curves, strict=True)] if whole else next(iter(curves), [])
     return {
         "lr": trial.lr,
         "eps": trial.eps,

@@ -85,7 +85,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
 
     from epsearch import pipeline
     from epsearch.console import Terminal, say
-    from epsearch.labels import rounded
+    from epsearch.labels import ordinal, rounded
     from epsearch.studyfile import load_study
 
     console = _console()
@@ -94,10 +94,8 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         result = pipeline.probe(study, settings, directory, terminal)
     if result is None:
         raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
-    low, high = result.percentiles
-    table = Table(
-        "layer", *(f"{head}" for head in ("elements", "zeros", "not finite", f"{low:g}th %", f"{high:g}th %"))
-    )
+    percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
+    table = Table("layer", "elements", "zeros", "not finite", *percentiles)
     for layer in result.layers:
         ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
@@ -140,7 +138,9 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
 @app.command()
 def report(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was found, for machines.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON: a list with one object per run.")
+    ] = False,
     formats: Annotated[
         list[str],
         typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
@@ -162,8 +162,8 @@ def report(
     for outcome in outcomes:
         export(outcome, wanted)
     if as_json:
-        found = [as_machines_read(outcome) for outcome in outcomes]
-        typer.echo(json.dumps(found if len(found) > 1 else found[0], indent=1, ensure_ascii=False))
+        # ASCII, which every terminal and pipe takes; a list of one run, too, so that a script reads both alike.
+        typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
     else:
         say(_console(), str(page))
 

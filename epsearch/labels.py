@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,7 +19,7 @@ def label(name: str, value: float) -> str:
 
     1e-5 and 3e-4 for lr and eps (no zeros to count), 0.999 for beta2.
     """
-    if name == "beta2" or value == 0:
+    if value == 0 or (name == "beta2" and value >= 1e-4):
         return np.format_float_positional(value, trim="-")
     return np.format_float_scientific(value, trim="-", exp_digits=1).replace("e+", "e")
 
@@ -26,15 +27,17 @@ def label(name: str, value: float) -> str:
 def rounded(name: str, value: float) -> str:
     """`value` to three digits (beta2: of 1 - beta2): to read a sampled value, not to tell it apart."""
     if name == "beta2":
-        return label(name, round(1 - float(f"{1 - value:.2e}"), 15))
+        decimals = 2 - math.floor(math.log10(1 - value)) if value < 1 else 0
+        return label(name, round(value, decimals))
     return label(name, float(f"{value:.2e}"))
 
 
 def number(value: float) -> str:
     """A metric to four significant digits, trailing zeros kept: 0.9120, 82.30, 1234."""
-    if 1000 <= abs(value) < 1e6:
+    # By what it is rounded to: 999.97 is 1000, where `#` would leave a dot with nothing after it.
+    if 1000 <= abs(float(f"{value:.4g}")) < 1e6:
         return f"{value:.0f}"
-    return f"{value:#.4g}"
+    return f"{value + 0.0:#.4g}"  # without the sign of -0.0
 
 
 def percent(share: float) -> str:
@@ -44,6 +47,13 @@ def percent(share: float) -> str:
     if share < 5e-5:
         return f"{label('eps', float(f'{100 * share:.0e}'))}%"
     return f"{share:.2%}" if share < 0.99995 else ">99.99%"
+
+
+def ordinal(value: float) -> str:
+    """`2nd`, `98th`, `97.5th`."""
+    text = f"{value:g}"
+    teen = text.endswith(("11", "12", "13"))
+    return text + ("th" if teen or "." in text else {"1": "st", "2": "nd", "3": "rd"}.get(text[-1], "th"))
 
 
 def measured(trial: Trial) -> str:

@@ -25,7 +25,7 @@ from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
 from epsearch.trouble import of_system, reported
-from epsearch.wording import mask_url, shown
+from epsearch.wording import mask_url
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -55,6 +55,7 @@ def run(
     from epsearch.engines.engine import open_engine
     from epsearch.engines.lease import leased
     from epsearch.engines.storage import open_storage
+    from epsearch.report.write import is_current
 
     config = load(study, overrides)
     place = run_directory(config, directory)
@@ -65,7 +66,7 @@ def run(
             found = probe_stage(config, place, engine, listener)
             arms = spaces(config, found.range if found else None, _batches_per_epoch(config, place, found, engine))
             ran = search_stage(config, storage, place, engine, arms, listener)
-            return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
+            return report_stage(config, storage, place, listener, redraw=ran or not is_current(place.report))
 
 
 def probe(
@@ -151,19 +152,7 @@ def load_probe(place: RunDirectory) -> ProbeResult | None:
     Raises:
         UserError: it was changed by hand, or damaged.
     """
-    if not place.probe.exists():
-        return None
-    try:
-        found = ProbeResult.load(place.probe)
-    except UserError as error:
-        raise UserError(f"{error} {_probe_again(place)}") from None
-    if not found.layers:
-        raise UserError(f"{place.probe}: it has no layers. {_probe_again(place)}")
-    return found
-
-
-def _probe_again(place: RunDirectory) -> str:
-    return f"To probe again, delete it: rm {shlex.quote(str(place.probe))}"
+    return ProbeResult.load(place.probe) if place.probe.exists() else None
 
 
 def _batches_per_epoch(
@@ -174,13 +163,9 @@ def _batches_per_epoch(
         return None
     if found is None:
         return int(engine.call("batches"))
-    batches = found.settings.get("batches_per_epoch") or 1
-    if not isinstance(batches, int) or batches < 1:
-        raise UserError(
-            f"{place.probe}: settings.batches_per_epoch is {shown(batches)}, not a whole number above 0. "
-            f"{_probe_again(place)}"
-        )
-    return batches
+    if "batches_per_epoch" not in found.settings:
+        raise UserError(f"{place.probe}: settings.batches_per_epoch is missing. Delete the file to probe again.")
+    return int(found.settings["batches_per_epoch"] or 1)
 
 
 def search_stage(
@@ -237,7 +222,7 @@ def report_stage(
     from epsearch.report.publish import publish
 
     studies = load_arms(storage, config)
-    trials = [trial for optimizer, study in studies.items() for trial in records(study, optimizer)]
+    trials = [trial for optimizer, study in studies.items() for trial in records(study, optimizer, config.training)]
     if redraw and not trials and (before := place.trials_reported()):
         raise UserError(
             f"{place.path}: trials.csv holds {count(before, 'trial')}, but "

@@ -7,13 +7,15 @@ compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `Epsilon
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from epsearch.errors import UserError
 
@@ -23,6 +25,29 @@ if TYPE_CHECKING:
 
 BINS_PER_DECADE = 50
 """Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""How many elements."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+ERROR_LIMIT = 2000
+"""Characters of an exception's text that are kept: a message of megabytes helps nobody."""
+
+
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters other than a new line and a tab, those that turn text around, and what UTF-8 cannot hold."""
+
+
+def _readable(text: str) -> str:
+    """`text` as every file, database and terminal takes it: bounded, with escapes for what is `STEERING`."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:ERROR_LIMIT])[:ERROR_LIMIT]
+
+
+ErrorText = Annotated[str, AfterValidator(_readable)]
+"""What an exception says, which may be anything."""
 
 
 def power_of_ten(exponent: int) -> float:
@@ -53,10 +78,35 @@ def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], obj
         temporary.unlink(missing_ok=True)
 
 
+REPR_LIMIT = 200
+"""Characters of a field that `repr` shows."""
+
+
+class _Short:
+    """Stands for a long value in `repr`."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        if isinstance(self._value, list | dict):
+            return f"<{len(self._value):,} items>"
+        return f"{repr(self._value)[: REPR_LIMIT - 1]}…"
+
+
 class Record(BaseModel):
     """Immutable plain data, saved as one JSON file."""
 
+    remedy: ClassVar[str] = "Delete it, or restore the file as epsearch wrote it."
+    """What to do about a saved record that cannot be read."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields as `repr`, `str` and rich show them: thousands of counts would hide the rest."""
+        for name, value in super().__repr_args__():
+            many = isinstance(value, list) and len(value) > REPR_LIMIT // 10
+            yield name, _Short(value) if many or len(repr(value)) > REPR_LIMIT else value
 
     def save(self, path: str | Path) -> None:
         """Write this record to `path` as JSON, atomically."""
@@ -67,7 +117,7 @@ class Record(BaseModel):
         """Read a record that `save` wrote.
 
         Raises:
-            UserError: the file is missing or does not hold such a record.
+            UserError: the file is missing or does not hold such a record, perhaps since somebody edited it.
         """
         try:
             return cls.model_validate_json(Path(path).read_bytes())
@@ -76,23 +126,23 @@ class Record(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            what = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{path}: is no saved {cls.__name__} ({where}: {what:.200}).") from error
+            reason = " ".join(f"{where:.100}: {first['msg'].removeprefix('Value error, '):.200}".split())
+            raise UserError(f"{path}: not a valid {cls.__name__} ({reason}). {cls.remedy}") from error
 
 
 class EpsilonRange(Record):
     """The useful range of ε: Algorithm 2's ε_lower and ε_upper, powers of ten, lower <= upper."""
 
-    lower: float
-    upper: float
+    lower: Positive
+    upper: Positive
 
     @model_validator(mode="after")
-    def _powers_of_ten(self) -> Self:
-        for end in (self.lower, self.upper):
-            if not (0 < end < math.inf and end == power_of_ten(round(math.log10(end)))):
-                raise ValueError(f"{end} is not a power of ten")
+    def _check(self) -> Self:
+        for name, end in (("lower", self.lower), ("upper", self.upper)):
+            if not math.isclose(end, power_of_ten(round(math.log10(end))), rel_tol=1e-9):
+                raise ValueError(f"{name} is {end:g}, which is not a power of ten")
         if self.lower > self.upper:
-            raise ValueError(f"lower ({self.lower:g}) is above upper ({self.upper:g})")
+            raise ValueError(f"lower, {self.lower:g}, is above upper, {self.upper:g}")
         return self
 
     def grid(self) -> list[float]:
@@ -140,9 +190,17 @@ class Histogram(Record):
     Only the occupied stretch is kept: `counts[j]` belongs to bin `start + j`.
     """
 
-    start: Annotated[int, Field(ge=-20_000, le=20_000)] = 0
-    counts: Annotated[list[NonNegativeInt], Field(max_length=40_000)] = []
-    zeros: NonNegativeInt = 0
+    start: int = 0
+    counts: list[Count] = []
+    zeros: Count = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # A bin beyond what a float can be would make figures of any size.
+        first, last = self.start // BINS_PER_DECADE, (self.start + len(self.counts)) // BINS_PER_DECADE
+        if not -324 <= first <= last <= 309:
+            raise ValueError(f"its bins reach from 1e{first} to 1e{last}, beyond what a float can hold")
+        return self
 
     @property
     def total(self) -> int:
@@ -179,10 +237,6 @@ class Histogram(Record):
         return (sum(self.counts[first + 1 :]) + partial) / self.total
 
 
-Quantile = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-"""A percentile of ẑ, whose zeros and non-finite values are left out."""
-
-
 class Layer(Record):
     """What the probe saw in one parameter tensor.
 
@@ -192,24 +246,54 @@ class Layer(Record):
     """
 
     name: str
-    numel: NonNegativeInt
-    zeros: NonNegativeInt
-    nonfinite: NonNegativeInt
-    p2: Quantile | None
-    p98: Quantile | None
+    numel: Count
+    zeros: Count
+    nonfinite: Count
+    p2: Positive | None
+    p98: Positive | None
     histogram: Histogram
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.zeros + self.nonfinite > self.numel:
+            raise ValueError(
+                f"{self.zeros} zeros and {self.nonfinite} nonfinite are more than the {self.numel} elements of numel"
+            )
+        if self.p2 is not None and self.p98 is not None and self.p2 > self.p98:
+            raise ValueError(f"p2, {self.p2:g}, is above p98, {self.p98:g}")
+        return self
 
 
 class ProbeResult(Record):
     """The range found and what it was read from. `settings` says how the probe trained (lr, eps, epochs …)."""
 
+    remedy: ClassVar[str] = "Delete it to probe again."
+
     range: EpsilonRange
     optimizer: str
     percentiles: tuple[float, float]
-    layers: list[Layer]
+    layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
     """Parameters without state: they got no gradient."""
     settings: dict[str, FiniteFloat | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles are {low:g} and {high:g}; they must ascend, from 0 to 100")
+        if not any(layer.histogram.total for layer in self.layers):
+            raise ValueError("the histograms of all layers are empty")
+        batches = self.settings.get("batches_per_epoch")
+        if batches is not None and not (isinstance(batches, int) and batches >= 0):
+            raise ValueError("settings.batches_per_epoch must be a whole number, 0 or above")
+        return self
+
+    def __str__(self) -> str:
+        from epsearch.labels import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return f"range of eps for {one_line(self.optimizer)}: {reach}, read from {count(len(self.layers), 'layer')}"
 
     @property
     def histogram(self) -> Histogram:
@@ -240,7 +324,7 @@ class ProbeResult(Record):
 class EpochReading(Record):
     """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
 
-    epoch: int
+    epoch: Annotated[int, Field(gt=0)]
     range: EpsilonRange
     histogram: Histogram
 
@@ -255,6 +339,23 @@ class ProbeHistory(Record):
     optimizer: str
     epochs: Annotated[list[EpochReading], Field(min_length=1)]
     settings: dict[str, FiniteFloat | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(after.epoch <= before.epoch for before, after in itertools.pairwise(self.epochs)):
+            raise ValueError("the epochs do not ascend")
+        eps = self.settings.get("eps")
+        if eps is not None and not (isinstance(eps, int | float) and 0 <= eps < math.inf):
+            raise ValueError("settings.eps must be a number, 0 or above")
+        return self
+
+    def __str__(self) -> str:
+        from epsearch.labels import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return (
+            f"{count(len(self.epochs), 'epoch')} of {one_line(self.optimizer)}, range of eps after the first: {reach}"
+        )
 
     @property
     def range(self) -> EpsilonRange:
@@ -296,13 +397,13 @@ class Cell(Record):
 
 
 class Ending(Record):
-    """How a trial ended; its values were reported on the way. `error` is the exception in one line.
+    """How a trial ended; its values were reported on the way. `error` is the exception, bounded.
 
     `history` is its first seed's, where the study records them.
     """
 
     kind: Literal["finished", "pruned", "diverged", "raised", "died", "timed_out", "lost"]
-    error: str | None = None
+    error: ErrorText | None = None
     history: ProbeHistory | None = None
 
 
@@ -318,8 +419,10 @@ class Trial(Record):
     `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
     sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
     `fail_reason`: diverged (no finite value), raised (the user's code), died (its process did, however often it was
-    restarted), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `history` is
-    [(step, metric), …] as reported, step counting epochs over all seeds.
+    restarted), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `epochs` counts those of
+    all seeds, `seed_epochs` those of each (empty while it runs, and where an older version did not note them).
+    `history` is [(step, metric), …] as reported for the pruner: seed after seed, epoch after epoch; with the Wilcoxon
+    pruner [(seed, its best), …]. `curves` has it by seed.
     """
 
     number: int
@@ -331,10 +434,11 @@ class Trial(Record):
     value: float | None = None
     spread: float | None = None
     seed_values: list[float] = []
+    seed_epochs: list[int] = []
     epochs: int = 0
     seconds: float | None = None
     fail_reason: str | None = None
-    error: str | None = None
+    error: ErrorText | None = None
     history: list[tuple[int, float]] = []
 
     @functools.cached_property
@@ -342,6 +446,14 @@ class Trial(Record):
         """The hyperparameters alone, as `{"lr": …, "eps": …, "beta2": …}`."""
         values = {"lr": self.lr, "eps": self.eps, "beta2": self.beta2}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def curves(self) -> list[list[float]]:
+        """The metric after each epoch, a list for each seed; empty where `history` cannot tell the seeds apart."""
+        if sum(self.seed_epochs) != len(self.history):
+            return []
+        values = (value for _, value in self.history)
+        return [list(itertools.islice(values, epochs)) for epochs in self.seed_epochs]
 
 
 Goal = Literal["maximize", "minimize"]
@@ -371,6 +483,17 @@ class Outcome(Record):
     trials: list[Trial]
     directory: Path
     progress: ProbeHistory | None = None
+
+    def __str__(self) -> str:
+        from epsearch.labels import count, measured, one_line, rounded
+
+        lines = [f"{one_line(self.name)} ({one_line(self.optimizer)}): {count(len(self.trials), 'trial')}"]
+        if self.probe is not None:
+            lines.append(str(self.probe))
+        if self.best is not None:
+            cell = ", ".join(f"{name} {rounded(name, value)}" for name, value in self.best.cell.items())
+            lines.append(f"best {one_line(self.metric)}: {measured(self.best)} at {cell} (trial {self.best.number})")
+        return "\n".join([*lines, f"report: {self.directory / 'report.html'}"])
 
     def best_of(self, optimizer: str) -> Trial | None:
         """The complete trial of one arm with the best value; the earliest where several tie."""

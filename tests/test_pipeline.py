@@ -18,6 +18,7 @@ from epsearch.progress import Listener
 from epsearch.records import Cell, Ending, Outcome, ProbeResult
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
+from tests.report import sample
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -242,6 +243,14 @@ def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder
     assert epsearch.run(study, settings, study_folder.run_directory).progress == outcome.progress
 
 
+def test_a_probe_whose_number_of_batches_was_deleted() -> None:
+    from epsearch.studyfile import load_study
+
+    config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
+    with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
+        pipeline._batches_per_epoch(config, sample.probe(), None)  # type: ignore[arg-type]
+
+
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL)
     first = epsearch.run(study, directory=study_folder.run_directory)
@@ -255,6 +264,17 @@ def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     assert notes.ended == []
     assert second.trials == first.trials
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFolder) -> None:
+    study = study_folder.write(BOWL)
+    report = epsearch.run(study, directory=study_folder.run_directory).directory / "report.html"
+    text = report.read_text()
+    assert text.count(f'content="epsearch {epsearch.__version__}, format') == 1
+    for older in (text.replace(f"epsearch {epsearch.__version__},", "epsearch 0.0.1,"), "<!DOCTYPE html>", ""):
+        report.write_text(older)
+        epsearch.run(study, directory=study_folder.run_directory)
+        assert report.read_text() == text
 
 
 def test_lower_is_better(study_folder: StudyFolder) -> None:

@@ -20,11 +20,14 @@ from epsearch.records import (
     Histogram,
     Layer,
     Outcome,
+    ProbeHistory,
     ProbeResult,
+    Record,
     Trial,
     power_of_ten,
     write_atomically,
 )
+from tests.report import sample
 
 FIVE = EpsilonRange(lower=1e-6, upper=1e-2)
 
@@ -104,10 +107,10 @@ def test_values_that_are_not_finite_read_back(tmp_path: Path) -> None:
     ("text", "why"),
     [
         (None, r"cannot be read \(No such file or directory\)"),
-        ("", "is no saved ProbeResult"),
-        ("{", "is no saved ProbeResult"),
-        ("[]", r"is no saved ProbeResult \(the file: "),
-        ('{"range": {"lower": "x", "upper": 1}}', r"is no saved ProbeResult \(range\.lower: "),
+        ("", "not a valid ProbeResult"),
+        ("{", "not a valid ProbeResult"),
+        ("[]", r"not a valid ProbeResult \(the file: "),
+        ('{"range": {"lower": "x", "upper": 1}}', r"not a valid ProbeResult \(range\.lower: "),
     ],
 )
 def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
@@ -116,6 +119,64 @@ def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
         path.write_text(text)
     with pytest.raises(UserError, match=why):
         ProbeResult.load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (("range", "lower"), 1e-1, "range: lower, 0.1, is above upper, 0.01"),
+        (("range", "lower"), 3e-6, "range: lower is 3e-06, which is not a power of ten"),
+        (("range", "lower"), 0, "range.lower: Input should be greater than 0"),
+        (("range", "upper"), math.inf, "range.upper: Input should be a finite number"),
+        (("percentiles",), [98, 2], "percentiles are 98 and 2; they must ascend"),
+        (("percentiles",), [2, 120], "percentiles are 2 and 120; they must ascend, from 0 to 100"),
+        (("percentiles",), [math.nan, 98], "percentiles are nan and 98"),
+        (("layers",), [], "layers: List should have at least 1 item"),
+        (("layers", 0, "numel"), 2, r"layers\.0: 2 zeros and 1 nonfinite are more than the 2 elements of numel"),
+        (("layers", 0, "zeros"), -1, r"layers\.0\.zeros: Input should be greater than or equal to 0"),
+        (("layers", 0, "p98"), 1e-9, r"layers\.0: p2, 1e-06, is above p98, 1e-09"),
+        (("layers", 0, "p2"), math.nan, r"layers\.0\.p2: Input should be"),
+        (("layers", 0, "histogram", "counts"), [4, -1], r"layers\.0\.histogram\.counts\.1: Input should be greater"),
+        (("layers", 0, "histogram", "counts"), [], "the histograms of all layers are empty"),
+        (("layers", 0, "histogram", "counts"), [10**400], r"layers\.0\.histogram\.counts\.0: Input should be less"),
+        (("layers", 0, "histogram", "start"), 10**9, r"layers\.0\.histogram: its bins reach from 1e20000000"),
+        (("settings", "batches_per_epoch"), "many", r"settings\.batches_per_epoch must be a whole number"),
+        (("x" * 10_000,), 1, f"{'x' * 100}: Extra inputs"),
+    ],
+)
+def test_a_probe_edited_by_hand(place: tuple[str | int, ...], value: object, why: str, tmp_path: Path) -> None:
+    """What could not have been measured is refused where it is read, in one line with the remedy."""
+    record = json.loads(probe_result().model_dump_json())
+    at = record
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    path = tmp_path / "probe.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        UserError, match=rf"not a valid ProbeResult \(.*{why}.*\)\. Delete it to probe again\.$"
+    ) as raised:
+        ProbeResult.load(path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value).removeprefix(str(path))) < 500
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"epochs": []}, "epochs: List should have at least 1 item"),
+        ({"epochs": ["twice", "twice"]}, "the epochs do not ascend"),
+        ({"settings": {"eps": "small"}}, "settings.eps must be a number, 0 or above"),
+    ],
+)
+def test_a_history_edited_by_hand(changes: dict[str, object], why: str, tmp_path: Path) -> None:
+    path = tmp_path / "trial-0.json"
+    reading = {"epoch": 1, "range": FIVE.model_dump(), "histogram": {"counts": [1]}}
+    record = {"optimizer": "adam", "epochs": [reading], **changes}
+    record["epochs"] = [reading if each == "twice" else each for each in record["epochs"]]  # type: ignore[attr-defined]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=f"not a valid ProbeHistory .*{why}.* Delete it, or restore"):
+        ProbeHistory.load(path)
 
 
 def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
@@ -166,6 +227,35 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("make", [sample.outcome, lambda _: sample.probe(300), lambda _: sample.history(300)])
+def test_a_record_is_printed_on_a_screen(make: Callable[[Path], Record], tmp_path: Path) -> None:
+    """Its counts alone would be thousands of numbers."""
+    record = make(tmp_path)
+    for text in (str(record), repr(record)):
+        assert len(text) < 1500
+    parts = [record, *getattr(record, "layers", [])[:1], *getattr(record, "epochs", [])[:1]]
+    assert all(len(repr(part)) < 1500 and part.__class__.__name__ in repr(part) for part in parts)
+
+
+def test_what_a_printed_record_says(tmp_path: Path) -> None:
+    outcome = sample.outcome(tmp_path)
+    assert str(outcome.probe) == "range of eps for adam: 1e-6 to 1e-2, read from 8 layers"
+    assert str(outcome).splitlines() == [
+        "cifar10-vgg11 (adam): 80 trials",
+        "range of eps for adam: 1e-6 to 1e-2, read from 8 layers",
+        "best accuracy: 0.9120 ± 0.0014 (2 seeds) at lr 1e-2, eps 1e-3, beta2 0.999 (trial 56)",
+        f"report: {tmp_path}/report.html",
+    ]
+    assert str(sample.outcome(tmp_path, probe=None, trials=[])).splitlines() == [
+        "cifar10-vgg11 (adam): 0 trials",
+        f"report: {tmp_path}/report.html",
+    ]
+    assert str(sample.history(2)) == "2 epochs of Adam, range of eps after the first: 1e-6 to 1e-2"
+    assert repr(FIVE) == "EpsilonRange(lower=1e-06, upper=0.01)"
+    assert repr(Histogram(counts=[1] * 300)) == "Histogram(start=0, counts=<300 items>, zeros=0)"
+    assert len(repr(Trial(number=0, optimizer="adam", state="failed", error="x" * 5000))) < 600
 
 
 def trial(number: int, value: float | None, **fields: object) -> Trial:

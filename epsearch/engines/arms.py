@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from epsearch.engines.study import Asked, SharedStudy
 from epsearch.errors import StudyError
+from epsearch.labels import one_line
 from epsearch.progress import Listener
 from epsearch.records import FAILURES, Ending
 
@@ -61,7 +62,7 @@ class Arms:
             ending = Ending(kind="lost", error=asked.taken)
         self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
         if ending.kind in FAILURES:
-            self._failures.append(ending.error or ending.kind)
+            self._failures.append(one_line(ending.error or ending.kind, 300))
         else:
             self._any_good = True
         if not self._any_good and len(self._failures) >= HOPELESS:

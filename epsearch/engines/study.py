@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from epsearch.config import StudyConfig, identity
+from epsearch.averages import mean, spread
+from epsearch.config import StudyConfig, TrainingSection, identity
 from epsearch.engines.outside import INTERFERED, interference, is_deleted
 from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
@@ -33,19 +33,22 @@ from epsearch.wording import mask_url
 
 IDENTITY = "epsearch:study"
 RETRY_OF = "retry_of"
+SEED_EPOCHS = "seed_epochs"
 COMPLEMENT = "one_minus_beta2"
 """β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
 
 
 class Asked:
-    """A trial under way: its cell, its checkpoint's file, and the best finite value of each seed so far."""
+    """A trial under way: its cell, its checkpoint's file; of each seed so far its epochs and its best finite value."""
 
     def __init__(self, trial: optuna.Trial, cell: Cell, checkpoint: Path | None) -> None:
         self.trial, self.cell, self.checkpoint = trial, cell, checkpoint
         self.best: dict[int, float] = {}
+        self.epochs: dict[int, int] = {}
         self.steps = 0
+        """The last step reported."""
         self.known_steps = 0
-        """Of these, as many were reported by an earlier try, whose process died."""
+        """The last step that an earlier try reported, whose process died."""
         self.taken: str | None = None
         """What was done to it from outside, so that its result is dropped."""
 
@@ -150,7 +153,12 @@ class SharedStudy:
             return True
         by_seed = self._config.engine.pruner == "wilcoxon"
         first_of_seed = seed_index not in asked.best
+        if first_of_seed:
+            # Pruners compare trials at the same step, which must be the same epoch of the same seed, even where an
+            # earlier seed diverged before its last epoch.
+            asked.steps = max(asked.steps, seed_index * (self._config.training.epochs or 0))
         asked.steps += 1
+        asked.epochs[seed_index] = asked.epochs.get(seed_index, 0) + 1
         repeated = asked.steps <= asked.known_steps
         if by_seed and first_of_seed and seed_index and not repeated:
             # The Wilcoxon test compares seed by seed: a step is a seed, its value that seed's best.
@@ -171,6 +179,7 @@ class SharedStudy:
         asked.known_steps = max(asked.known_steps, asked.steps)
         asked.steps = 0
         asked.best.clear()
+        asked.epochs.clear()
 
     def tell(self, asked: Asked, ending: Ending) -> float | None:
         """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs.
@@ -206,20 +215,20 @@ class SharedStudy:
         kind = ending.kind
         if len(self._config.training.seeds) > 1 and values:
             trial.set_user_attr("seed_values", values)
+            trial.set_user_attr(SEED_EPOCHS, list(asked.epochs.values()))
         if kind == "finished":
-            self.study.tell(trial, statistics.fmean(values))
+            self.study.tell(trial, mean(values))
         elif kind == "pruned":
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.set_user_attr("fail_reason", kind)
             if ending.error:
-                # PostgreSQL's text cannot hold NUL, and a message of megabytes helps nobody.
-                trial.set_user_attr("error", ending.error.replace("\0", "\\0")[:2000])
+                trial.set_user_attr("error", ending.error)
             self.study.tell(trial, state=TrialState.FAIL)
         if asked.checkpoint is not None and kind not in ("died", "lost"):
             # Code that raised will be mended before it is tried again: from the start.
             asked.checkpoint.unlink(missing_ok=True)
-        return statistics.fmean(values) if kind == "finished" else None
+        return mean(values) if kind == "finished" else None
 
     def _check_identity(self) -> None:
         stored = self.study.user_attrs.get(IDENTITY)
@@ -318,10 +327,10 @@ def load_arms(storage: optuna.storages.BaseStorage, config: StudyConfig) -> dict
     return {arm: optuna.load_study(study_name=name, storage=storage) for arm, name in names.items() if name in begun}
 
 
-def records(study: optuna.Study, optimizer: str) -> list[Trial]:
-    """Every trial of an arm as plain data, in the order they were made."""
+def records(study: optuna.Study, optimizer: str, training: TrainingSection) -> list[Trial]:
+    """Every trial of an arm as plain data, in the order they were made; `training` is the study's section."""
     sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
-    return [_record(trial, optimizer, sign) for trial in study.get_trials(deepcopy=False)]
+    return [_record(trial, optimizer, training, sign) for trial in study.get_trials(deepcopy=False)]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -411,7 +420,20 @@ def _pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
     return pruner
 
 
-def _record(trial: FrozenTrial, optimizer: str, sign: int) -> Trial:
+def _seed_epochs(trial: FrozenTrial, training: TrainingSection) -> list[int]:
+    """The epochs that each seed trained; empty where they are not known."""
+    reports = len(trial.intermediate_values)
+    if (noted := trial.user_attrs.get(SEED_EPOCHS)) is not None:
+        return list(noted)
+    if len(training.seeds) == 1:
+        return [reports] if reports else []
+    # Still running, or of an older version, which did not note them: sure only where every seed trained all of its own.
+    seeds = len(trial.user_attrs.get("seed_values", []))
+    each = training.epochs or reports // max(seeds, 1)
+    return [each] * seeds if each * seeds == reports else []
+
+
+def _record(trial: FrozenTrial, optimizer: str, training: TrainingSection, sign: int) -> Trial:
     parameters = trial.params
     known = cell_of(optimizer, parameters) if "lr" in parameters else None
     history = sorted(trial.intermediate_values.items())
@@ -419,6 +441,7 @@ def _record(trial: FrozenTrial, optimizer: str, sign: int) -> Trial:
     if value is None:
         value = max((x for _, x in history if math.isfinite(x)), key=lambda x: sign * x, default=None)
     seed_values = trial.user_attrs.get("seed_values", [])
+    seed_epochs = _seed_epochs(trial, training)
     states: dict[TrialState, Any] = {TrialState.FAIL: "failed"}
     return Trial(
         number=trial.number,
@@ -428,9 +451,10 @@ def _record(trial: FrozenTrial, optimizer: str, sign: int) -> Trial:
         eps=known.eps if known else None,
         beta2=known.beta2 if known else None,
         value=value,
-        spread=statistics.stdev(seed_values) if len(seed_values) > 1 else None,
+        spread=spread(seed_values),
         seed_values=seed_values or ([value] if value is not None else []),
-        epochs=len(history),
+        seed_epochs=seed_epochs,
+        epochs=sum(seed_epochs) or len(history),
         seconds=trial.duration.total_seconds() if trial.duration else None,
         fail_reason=trial.user_attrs.get("fail_reason"),
         error=trial.user_attrs.get("error"),

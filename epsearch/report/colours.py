@@ -45,7 +45,11 @@ def ink_on(value: float, colours: Colours) -> str:
     Plotly's own choice is dark grey on a middling green, a contrast of 3.
     """
     low, high, _, goal = colours
-    place = min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
+    place = 0.5
+    if high > low:
+        # In units of the larger end: the difference of two large values may be beyond what a float holds.
+        unit = max(abs(low), abs(high))
+        place = min(max((value / unit - low / unit) / (high / unit - low / unit), 0.0), 1.0)
     (colour,) = sample_colorscale(_scale(goal), [place])
     # Relative luminance: sRGB, linear again, as bright as the eye takes each channel.
     channels = [each / 255 for each in unlabel_rgb(colour)]
@@ -62,7 +66,7 @@ def _scale(goal: Goal) -> str:
 def colour_axis(colours: Colours) -> dict[str, object]:
     """The scale as a Plotly `coloraxis`."""
     low, high, clipped, goal = colours
-    ticks = [low + (high - low) * step / 4 for step in range(5)]
+    ticks = [low * (1 - step / 4) + high * (step / 4) for step in range(5)]
     texts = [number(tick) for tick in ticks]
     if clipped:
         end, sign = (0, "≤ ") if goal == "maximize" else (-1, "≥ ")

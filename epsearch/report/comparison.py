@@ -13,6 +13,8 @@ from epsearch.labels import count, label, listed, measured, one_line, percent, p
 from epsearch.records import Outcome
 from epsearch.report.axes import is_grid
 from epsearch.report.colours import colours_of
+from epsearch.report.drawable import drawable
+from epsearch.report.gallery import say_what_is_left_out
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.page import document, place_of, table
 from epsearch.report.scatter import plot_scatter, scatter_info
@@ -40,10 +42,12 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     """
     judged = {(outcome.metric, outcome.goal) for outcome in outcomes}
     if len(judged) > 1:
-        metrics = listed([f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes])
+        ways = [f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes]
+        metrics = one_line(listed(ways), 400)
         raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
-    drawn = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
+    maps = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
+    drawn = drawable(maps, (trial.value or 0.0 for outcome in ordered for trial in outcome.trials))
     head = f"<h1>{count(len(outcomes), 'run')} side by side</h1><p>{escape(_won(ordered))}</p>"
     rows = table(COLUMNS, (_row(outcome, ordered) for outcome in ordered), text={0, 1, 2, 4, 7})
     places = [place_of(name, figure) for name, figure in drawn.items()]
@@ -110,5 +114,6 @@ def _maps(outcomes: Sequence[Outcome]) -> list[go.Figure]:
             points = scatter_info(arm, "lr", "eps", goal=outcome.goal, metric=outcome.metric)
             figure = plot_scatter(replace(points, colours=colours if points.colours is not None else None))
         figure.layout.title.text = f"{escape(_name(outcome, outcomes))}: {figure.layout.title.text}"
+        say_what_is_left_out(figure, outcome)
         found.append(figure)
     return found

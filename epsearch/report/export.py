@@ -14,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 from epsearch.errors import UserError
+from epsearch.labels import one_line
 from epsearch.records import Outcome, write_atomically
 from epsearch.report.gallery import figures
 from epsearch.report.table import COLUMNS
@@ -38,7 +39,7 @@ def formats_of(names: Sequence[str]) -> list[str]:
     known = [*IMAGES, PARQUET]
     for name in names:
         if name not in known:
-            raise UserError(f"--export {name}: there is no such format. {suggestion(name, known)}")
+            raise UserError(f"--export {one_line(name)}: there is no such format. {suggestion(name, known)}")
     return [form for form in known if form in names]
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import plotly.graph_objects as go
 
+from epsearch.labels import count
 from epsearch.records import Outcome, Trial
 from epsearch.report.axes import is_grid
 from epsearch.report.curve import BASELINE, curve_info, plot_curve
+from epsearch.report.drawable import drawable
 from epsearch.report.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.histogram import histogram_info, plot_histogram
 from epsearch.report.learning import learning_info, plot_learning
@@ -47,10 +51,21 @@ def figures(outcome: Outcome) -> dict[str, go.Figure]:
     learnt = learning_info(outcome.trials, outcome.optimizer, goal=outcome.goal, metric=outcome.metric)
     if any(len(curve.values) > 1 for curve in learnt.curves):
         drawn["learning-curves"] = plot_learning(learnt)
+        if learnt.baseline is None:
+            say_what_is_left_out(drawn["learning-curves"], outcome)
     timeline = timeline_info(_searched(outcome), goal=outcome.goal, metric=outcome.metric)
     if len(timeline.trials) > 1:
         drawn["trials-in-order"] = plot_timeline(timeline)
-    return drawn
+        say_what_is_left_out(drawn["trials-in-order"], outcome)
+    curves = [*learnt.curves, *([learnt.baseline] if learnt.baseline else [])]
+    values = (number or 0.0 for trial in outcome.trials for number in (trial.value, trial.spread))
+    return drawable(drawn, itertools.chain(values, *(curve.values for curve in curves)))
+
+
+def say_what_is_left_out(figure: go.Figure, outcome: Outcome) -> None:
+    """Add to the caption of a figure of the searched arm alone how many trials the baselines have beside it."""
+    if left_out := len(outcome.trials) - len(_searched(outcome)):
+        figure.layout.title.subtitle.text += f"; without the {count(left_out, 'trial')} of the baselines"
 
 
 def _searched(outcome: Outcome) -> list[Trial]:
@@ -62,5 +77,8 @@ def _map(outcome: Outcome, x: str, y: str) -> go.Figure:
     """Cells where both hyperparameters were chosen from points, else a scatter."""
     trials = _searched(outcome)
     if is_grid(trials, x) and is_grid(trials, y):
-        return plot_heatmap(heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
-    return plot_scatter(scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
+        figure = plot_heatmap(heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
+    else:
+        figure = plot_scatter(scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
+    say_what_is_left_out(figure, outcome)
+    return figure

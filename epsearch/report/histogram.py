@@ -12,7 +12,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from epsearch.labels import label, one_line, plotly_text, rounded
+from epsearch.labels import label, one_line, percent, plotly_text, rounded
 from epsearch.records import BINS_PER_DECADE, Histogram, ProbeResult, power_of_ten
 from epsearch.report.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 
@@ -187,7 +187,7 @@ def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
 
 
 def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
-    shares = "; ".join(f"{info.above[eps]:.1%} above ε = {rounded('eps', eps)}" for eps in sorted(info.above))
+    shares = "; ".join(f"{percent(info.above[eps])} above ε = {rounded('eps', eps)}" for eps in sorted(info.above))
     figure.update_layout(
         template=LIGHT,
         height=AROUND + strip,

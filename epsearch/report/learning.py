@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import plotly.graph_objects as go
 
+from epsearch.averages import mean
 from epsearch.labels import measured, number, place, plotly_text, rounded
 from epsearch.records import Goal, Trial
 from epsearch.report.axes import is_grid
@@ -47,7 +48,7 @@ def learning_info(trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric
     """Choose the curves: of `optimizer` the best complete trial at each of its best ε, and the baseline's best."""
     sign = -1 if goal == "maximize" else 1
     complete = sorted(
-        (trial for trial in trials if trial.state == "complete" and trial.value is not None and trial.history),
+        (trial for trial in trials if trial.state == "complete" and trial.value is not None and trial.curves),
         key=lambda trial: (sign * (trial.value or 0.0), trial.number),
     )
     searched = [trial for trial in complete if trial.optimizer == optimizer]
@@ -68,14 +69,8 @@ def learning_info(trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric
 
 
 def _curve(trial: Trial) -> Curve:
-    """Steps count the epochs over all seeds, one seed after the other: each epoch's mean over the seeds."""
-    seeds = max(len(trial.seed_values), 1)
-    last = trial.history[-1][0]
-    each = max(-(-last // seeds), 1)
-    epochs: dict[int, list[float]] = {}
-    for step, value in trial.history:
-        epochs.setdefault((step - 1) % each, []).append(value)
-    return Curve(trial, tuple(float(np.mean(epochs[epoch])) for epoch in sorted(epochs)))
+    epochs = itertools.zip_longest(*trial.curves)
+    return Curve(trial, tuple(mean([value for value in values if value is not None]) for values in epochs))
 
 
 def plot_learning(info: LearningInfo) -> go.Figure:
@@ -90,6 +85,8 @@ def plot_learning(info: LearningInfo) -> go.Figure:
         line = {"color": GREY, "dash": "dot", "width": 2}
         figure.add_trace(_line(info.baseline, "SGD with momentum", line, info.metric))
     which = "the best trial at each ε" if info.points else f"the best {len(info.curves)} trials"
+    if info.baseline is not None:
+        which += " and the best of SGD with momentum"
     metric = plotly_text(info.metric)
     figure.update_layout(
         title={

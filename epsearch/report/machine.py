@@ -10,11 +10,11 @@ from epsearch.report.verdict import verdict
 
 
 def as_machines_read(outcome: Outcome) -> dict[str, Any]:
-    """What `epsearch report --json` prints; JSON holds all of it.
+    """What `epsearch report --json` prints of each run; JSON holds all of it.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
     where ε was given; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
-    with the columns of trials.csv and its history.
+    with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe
     shares = {f"{eps:g}": probe.adaptive_fraction(eps) for eps in probe.range.grid()} if probe is not None else {}

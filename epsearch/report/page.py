@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from epsearch import __version__
 from epsearch.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.records import Layer, Outcome, Trial
 from epsearch.report.literature import LITERATURE
@@ -23,6 +24,13 @@ from epsearch.report.verdict import command, verdict
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
+
+
+FORMAT = 2
+"""Counted up whenever figures or sections change between two versions of the package."""
+
+GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
+"""What a page carries that this version drew."""
 
 
 def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
@@ -49,6 +57,7 @@ def document(title: str, sections: Sequence[str], drawn: Mapping[str, go.Figure]
 <html lang="en">
 <head>
 <meta charset="utf-8">
+{GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(one_line(title, limit=200))} · epsearch</title>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from epsearch.averages import difference
 from epsearch.labels import count, label, listed, measured, one_line, place
 from epsearch.records import Outcome
 from epsearch.report.curve import BASELINE
@@ -63,7 +64,7 @@ def _baseline(outcome: Outcome) -> str:
     reached = f"SGD with momentum reached {measured(baseline)} with {place(baseline)}"
     if best is None or best.value is None:
         return f"{reached}."
-    lead = baseline.value - best.value if outcome.goal == "maximize" else best.value - baseline.value
+    lead = difference(baseline.value, best.value) * (1 if outcome.goal == "maximize" else -1)
     if lead == 0:
         return f"{reached}: as good as {outcome.optimizer}."
     return f"{reached}: {abs(lead):.2g} {'better' if lead > 0 else 'worse'} than {outcome.optimizer}."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from epsearch.labels import number, plotly_text
+from epsearch.labels import count, number, plotly_text
 from epsearch.records import Goal, Trial
 from epsearch.report.cells import Cell, cell_of
 from epsearch.report.colours import BETTER, colours_of
@@ -81,7 +81,7 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-        room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        room = 0.05 * high - 0.05 * low or 0.05 * abs(high) or 1.0
         figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
     stand_on_floor(figure, places, info.metric, words={"missing": "running"})
     metric = plotly_text(info.metric)
@@ -102,4 +102,8 @@ def _told(info: TimelineInfo) -> str:
     last, best = info.gained[-1], info.best[-1]
     later = sum(cell.trial is not None and cell.trial.number > last for cell in info.trials)
     assert best is not None, "it was gained"
-    return f"{number(best)} was reached by trial {last}; {later or 'none'} came after it"
+    assert info.axis is not None, "something is complete"
+    low, high = info.axis
+    clipped = sum(cell.value is not None and not low <= cell.value <= high for cell in info.trials)
+    edge = f"; {count(clipped, 'worse value')} drawn at the axis's end" if clipped else ""
+    return f"{number(best)} was reached by trial {last}; {later or 'none'} came after it{edge}"

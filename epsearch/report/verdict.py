@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import shlex
-import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from epsearch.averages import difference, root_mean_square
 from epsearch.labels import SYMBOLS, count, label, listed, number, one_line, percent, rounded
 from epsearch.records import Goal, Outcome, Trial, power_of_ten
 from epsearch.report.axes import is_grid
@@ -183,10 +184,11 @@ def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:
     spreads = [(trial.spread, len(trial.seed_values)) for trial in half if trial.spread is not None]
     if spreads:
         # Seeds of a trial that fails to learn spread widely, and say nothing of the good ones.
-        pooled = math.sqrt(statistics.fmean(spread**2 for spread, _ in spreads))
+        pooled = root_mean_square([spread for spread, _ in spreads])
         seeds = max(2, min(number for _, number in spreads))
         error = pooled * math.sqrt(2 / seeds)
-        return SEEDS_FACTOR * error, f"twice the standard error over {count(seeds, 'seed')} (each spreads {pooled:.2g})"
+        tolerance = min(SEEDS_FACTOR * error, sys.float_info.max)
+        return tolerance, f"twice the standard error over {count(seeds, 'seed')} (each spreads {pooled:.2g})"
     best = abs(ranked[0].value or 0.0)
     return TOLERANCE * best, f"{TOLERANCE:.1%} of the best value, since one seed does not tell its noise"
 
@@ -318,4 +320,4 @@ def _better(one: float, other: float, goal: Goal) -> float:
 
 def _behind(best: float, value: float, goal: Goal) -> float:
     """How far a value falls short of the best: 0 or more."""
-    return best - value if goal == "maximize" else value - best
+    return difference(best, value) if goal == "maximize" else difference(value, best)

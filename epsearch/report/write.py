@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from epsearch.errors import UserError
 from epsearch.records import Outcome, write_atomically
 from epsearch.report.comparison import comparison
-from epsearch.report.page import page
+from epsearch.report.page import GENERATOR, page
 from epsearch.report.table import trials_csv
 
 
@@ -41,6 +41,15 @@ def write_report(outcome: Outcome, figures: Mapping[str, go.Figure]) -> Path:
         html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
         write_atomically(folder / f"{name}.html", html)
     return report
+
+
+def is_current(report: Path) -> bool:
+    """Whether the page is there, and this version drew it."""
+    try:
+        with report.open("rb") as file:
+            return GENERATOR.encode() in file.read(1000)
+    except OSError:
+        return False
 
 
 def write_comparison(outcomes: Sequence[Outcome], path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from epsearch.records import ERROR_LIMIT
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.engines.test_interruptions import trials_of
 
@@ -50,6 +52,38 @@ def test_one_trial_raises(study_folder: StudyFolder) -> None:
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
     assert trials[3].user_attrs["retry_of"] == 1
     assert trials[3].params == trials[1].params
+
+
+def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:
+    """It is bounded and readable on the terminal, in the tables and as JSON, and the study ends as usual."""
+    study_folder.write(
+        """
+        SAYS = {1e-6: "\\x1b[31m \\udcff \\0", 1e-8: "megabytes " * 300_000}
+
+        def train(run):
+            for epoch in run.epochs():
+                if run.eps in SAYS:
+                    raise ValueError(SAYS[run.eps])
+                run.report(score=1.7e308 * (1 - 2 * run.seed))
+        """,
+        search=ONE_LR,
+        training={"seeds": [0, 1]},
+    )
+    result = study_folder.run()
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert "\x1b[31m" not in result.stdout
+    assert len(result.stdout) < 5000
+    by_eps = {row["eps"]: row for row in rows(study_folder)}
+    assert by_eps["1e-06"]["error"] == r"ValueError: \x1b[31m \udcff \x00"
+    assert len(by_eps["1e-08"]["error"]) == ERROR_LIMIT
+    assert (by_eps["0.0001"]["value"], by_eps["0.0001"]["state"]) == ("0.0", "complete")
+    found = subprocess.run(
+        [*EPSEARCH, "report", str(study_folder.run_directory), "--json"], capture_output=True, check=True
+    )
+    (run,) = json.loads(found.stdout)
+    assert len(run["trials"]) == 3
+    assert run["best"]["seed_values"] == [1.7e308, -1.7e308]
 
 
 def test_every_trial_raises(study_folder: StudyFolder) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import EPSEARCH, StudyFolder
+from tests.engines.test_study import Opened
 from tests.postgresql import PostgreSQL
 
 PASSWORD = "s3cret/p@ss:word"
@@ -64,6 +66,18 @@ def test_study_goes_on_in_postgresql_and_hides_the_password(server: int, study_f
     )
     assert told.returncode == 0, told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_any_value_and_any_error_are_kept(server: int, study_folder: StudyFolder) -> None:
+    """The largest float, the smallest, and a text that PostgreSQL's own could not hold."""
+    url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
+    opened = Opened(study_folder, seeds=2, name="extremes", storage=url)
+    trial = opened.train([sys.float_info.max, 5e-324], [-sys.float_info.max], kind="raised", error="\udcff \0 \x1b")
+    assert trial.curves == [[sys.float_info.max, 5e-324], [-sys.float_info.max]]
+    assert trial.seed_values == [sys.float_info.max, -sys.float_info.max]
+    assert trial.error == "\\udcff \\x00 \\x1b"
+    assert opened.train([sys.float_info.max], [sys.float_info.max]).value == sys.float_info.max
+    assert opened.train([5e-324], [5e-324]).value == 5e-324
 
 
 def test_wrong_password_is_not_shown(server: int, study_folder: StudyFolder) -> None:

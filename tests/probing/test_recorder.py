@@ -85,7 +85,7 @@ class TestHistory:
 
     def test_a_history_has_an_epoch(self, tmp_path: Path) -> None:
         (tmp_path / "history.json").write_text('{"optimizer": "Adam", "epochs": []}')
-        with pytest.raises(UserError, match="no saved ProbeHistory"):
+        with pytest.raises(UserError, match="not a valid ProbeHistory"):
             ProbeHistory.load(tmp_path / "history.json")
 
     def test_an_optimizer_without_eps_has_none_to_point_out(self) -> None:

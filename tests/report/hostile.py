@@ -15,17 +15,22 @@ NAMES = [
     "学習率の探索 Ωμέγα עברית",
     "broken \udcff unicode",
     "%{x} $x^2$ {curly}",
+    "\x1b[31mred\x1b[0m \x1b]0;title\a \x9b2J",
+    "zero \0 byte",
 ]
 
+ERRORS = [*NAMES, "megabytes " * 500_000, "\n\r\n", "=cmd|' /C calc'!A0", "\ud800" * 10_000, "\u202egnirts"]
+"""What an exception may say: all of the above, at any length."""
 
-def outcome(directory, name: str) -> Outcome:
-    """A study in which everything that a user can name is `name`."""
+
+def outcome(directory, name: str, error: str | None = None) -> Outcome:
+    """A study in which everything that a user can name is `name`, and an exception says `error`."""
     probe = sample.probe(3).model_copy(update={"skipped": [name]})
     layers = [layer.model_copy(update={"name": f"{name} {index}"}) for index, layer in enumerate(probe.layers)]
     trials = [
         trial(0, 0.5, beta2=0.9, optimizer=name),
         trial(1, 0.6, beta2=0.99, optimizer=name, lr=1e-2),
-        trial(2, optimizer=name, state="failed", fail_reason="raised", error=name),
+        trial(2, optimizer=name, state="failed", fail_reason="raised", error=error or name),
         *sample.baseline_trials(3),
     ]
     return sample.outcome(

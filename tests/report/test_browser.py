@@ -6,7 +6,7 @@ import subprocess
 import optuna
 import pytest
 
-from . import hostile, sample
+from . import hostile, sample, test_extremes
 from .served import served
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -48,6 +48,14 @@ def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
     assert console == []
     assert dom.count("figure js-plotly-plot") == 8
     assert "epoch 10 ·" in dom
+
+
+@pytest.mark.parametrize("at", [test_extremes.GRID, test_extremes.DRAWN], ids=["grid", "drawn"])
+def test_values_near_the_limit_of_floats_are_drawn(tmp_path, at):
+    trials = test_extremes.trials_of(test_extremes.VALUES, *at)
+    dom, console = opened(sample.write(sample.outcome(tmp_path, trials=trials)).as_uri(), tmp_path / "profile")
+    assert console == []
+    assert dom.count("figure js-plotly-plot") == 6
 
 
 def test_a_figure_alone_finds_its_library(tmp_path):

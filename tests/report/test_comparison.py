@@ -76,6 +76,10 @@ def test_a_run_with_nothing_yet(tmp_path):
 def test_other_metrics(tmp_path):
     with pytest.raises(UserError, match="different metrics"):
         comparison([named(tmp_path, "a"), named(tmp_path, "b", metric="loss", goal="minimize")])
+    many = [named(tmp_path, "a", metric=f"{number}" * 10_000) for number in range(100)]
+    with pytest.raises(UserError) as raised:
+        comparison(many)
+    assert len(str(raised.value)) < 600
 
 
 @pytest.mark.parametrize("name", hostile.NAMES)

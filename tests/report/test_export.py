@@ -120,3 +120,6 @@ def test_formats_are_named():
     assert formats_of(["pdf", "png", "pdf"]) == ["png", "pdf"]
     with pytest.raises(UserError, match='Did you mean "parquet"'):
         formats_of(["parket"])
+    with pytest.raises(UserError) as raised:
+        formats_of(["x" * 100_000])
+    assert len(str(raised.value)) < 300

@@ -20,6 +20,27 @@ def test_a_recorded_training_has_its_progress(tmp_path):
     assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
 
 
+def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
+    history = {"history": [(1, 0.4), (2, 0.5)], "seed_epochs": [2]}
+    searched = [trial(n, 0.5, lr=10.0**-n, beta2=0.9 if n else 0.99, **history) for n in range(2)]
+    baselines = [trial(n, 0.5, optimizer="sgd_momentum", eps=None) for n in range(3)]
+    told = "; without the 3 trials of the baselines"
+
+    def captions(trials):
+        drawn = figures(sample.outcome(tmp_path, trials=trials))
+        return {name: figure.layout.title.subtitle.text for name, figure in drawn.items()}
+
+    found = captions([*searched, *baselines])
+    alone = {"probe-histogram", "eps-range"}  # of the probe, which is no trial
+    assert {name for name, text in found.items() if told in text} == found.keys() - alone - {"sgd-momentum-lr"}
+    assert not any("baselines" in text for text in captions(searched).values())
+
+    with_curve = captions([*searched, baselines[0].model_copy(update=history)])
+    assert with_curve["learning-curves"].startswith("the best trial at each ε and the best of SGD with momentum; best")
+    assert "without" not in with_curve["learning-curves"]
+    assert with_curve["trials-in-order"].endswith("; without the 1 trial of the baselines")
+
+
 def test_nothing_there_is(tmp_path):
     assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
 
@@ -51,5 +72,6 @@ def test_a_study_of_the_baseline_alone(tmp_path):
 
 def test_several_epochs_are_a_learning_curve(tmp_path):
     history = [(1, 0.4), (2, 0.5)]
-    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history)]))
-    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, history=history[:1])]))
+    two, one = ([trial(0, 0.5, history=history[:n], seed_epochs=[n])] for n in (2, 1))
+    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=two))
+    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=one))

@@ -7,7 +7,9 @@ from .sample import trial
 
 
 def learnt(number, values, **fields):
-    return trial(number, max(values), history=list(enumerate(values, start=1)), **fields)
+    """A trial whose only seed, or each of `seed_epochs`, reported these values, one after the other."""
+    history = list(enumerate(values, start=1))
+    return trial(number, max(values), **{"history": history, "seed_epochs": [len(values)]} | fields)
 
 
 def info_of(trials, goal="maximize"):
@@ -38,9 +40,24 @@ def test_of_drawn_eps_the_best_few_whatever_their_eps():
 
 
 def test_seeds_follow_each_other_and_are_averaged():
-    values = [0.1, 0.3, 0.3, 0.5]
-    (curve,) = info_of([learnt(0, values, seed_values=[0.3, 0.5])]).curves
+    (curve,) = info_of([learnt(0, [0.1, 0.3, 0.3, 0.5], seed_epochs=[2, 2])]).curves
     assert curve.values == pytest.approx((0.2, 0.4))
+
+
+def test_of_a_seed_that_diverged_early_its_own_epochs_count():
+    """And no other epochs shift because of it."""
+    (curve,) = info_of([learnt(0, [0.1, 0.3, 0.5, 0.7], seed_epochs=[1, 3])]).curves
+    assert curve.values == pytest.approx((0.2, 0.5, 0.7))
+
+
+def test_where_the_seeds_cannot_be_told_apart_there_is_no_curve():
+    """Wilcoxon's history has the best of each seed."""
+    assert info_of([learnt(0, [0.1, 0.3], seed_epochs=[5, 5, 5])]).curves == ()
+
+
+def test_values_near_the_limit_of_floats():
+    (curve,) = info_of([learnt(0, [1.7e308, 1.6e308, 1.7e308, 1.5e308], seed_epochs=[2, 2])]).curves
+    assert curve.values == (1.7e308, pytest.approx(1.55e308))
 
 
 def test_the_baseline_beside_it():

@@ -44,6 +44,7 @@ def test_one_bad_value_stands_on_the_edge():
     points = plot_timeline(info).data[0]
     assert points.y[0] == info.axis[1]
     assert "2000" in points.hovertext[0]
+    assert plot_timeline(info).layout.title.subtitle.text.endswith("; 1 worse value drawn at the axis's end")
 
 
 @pytest.mark.parametrize("trials", [[], [trial(0)], [trial(0, state="failed", fail_reason="diverged")]])
