@@ -52,7 +52,15 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as submit
 
 
 @app.command()
-def run(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006 - typer's way
+def run(
+    study: StudyFile,
+    settings: Settings = [],  # noqa: B006 - typer's way
+    directory: Directory = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Run a study that another driver is running, in its place: that one stops."),
+    ] = False,
+) -> None:
     """Probe, search, report. On a directory that exists: go on with that study."""
     from epsearch import pipeline
     from epsearch.console import Terminal, print_outcome
@@ -62,7 +70,7 @@ def run(study: StudyFile, settings: Settings = [], directory: Directory = None) 
     _quiet_optuna()
     try:
         with Terminal(_console(), load_study(study, settings)) as terminal:
-            outcome = pipeline.run(study, settings, directory, terminal)
+            outcome = pipeline.run(study, settings, directory, terminal, take_over=take_over)
     except KeyboardInterrupt:
         command = ["epsearch", "run", str(study), *(part for s in settings for part in ("--set", mask_password(s)))]
         command += ["--dir", str(directory)] if directory else []
@@ -109,16 +117,14 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     from epsearch.console import describe_cost, say
     from epsearch.labels import count
     from epsearch.plan import plan
-    from epsearch.records import ProbeResult
-    from epsearch.studyfile import load_study, to_yaml
+    from epsearch.studyfile import to_yaml
 
     console = _console()
-    config = load_study(study, settings)
+    config = pipeline.load(study, settings)
     place = pipeline.run_directory(config, directory)
     pipeline.check_own_code(config)
-    probed = config.search.needs_probe and os.path.exists(place.probe)
-    found = ProbeResult.load(place.probe).range if probed else None
-    cost = plan(config, found)
+    probed = pipeline.load_probe(place) if config.search.needs_probe else None
+    cost = plan(config, probed.range if probed else None)
     say(console, to_yaml(config))
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
     assumed = "" if cost.probed else " (typical; the probe will tell)"

@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -461,6 +462,12 @@ class StudyConfig(Section):
         """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
         return f"{self._source.place(tuple(key.split('.')))}: {key}"
 
+    def without_storage(self) -> Self:
+        """The same study for a process that need not know the storage's password."""
+        bare = self.model_copy(update={"engine": self.engine.model_copy(update={"storage": None})})
+        bare._source = replace(self._source, data={})
+        return bare
+
     @property
     def goal(self) -> Literal["maximize", "minimize"]:
         """The metric's better direction."""
@@ -594,7 +601,7 @@ def _check_name(name: str) -> None:
         raise wrong("must not be empty nor begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise wrong(
-            f"{name!r} cannot name a run directory: no slashes, line breaks or leading dot; "
+            f"{shown(name)} cannot name a run directory: no slashes, line breaks or leading dot; "
             "to run elsewhere use --dir DIR.",
             ("name",),
         )

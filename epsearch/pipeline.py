@@ -7,6 +7,7 @@ imported when it runs: reading a study file needs no Optuna, and the driver neve
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import shlex
 import tempfile
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from epsearch.config import StudyConfig
-from epsearch.errors import StudyError
+from epsearch.errors import StudyError, UserError
+from epsearch.labels import count
 from epsearch.plan import spaces
 from epsearch.progress import Listener, Relay
 from epsearch.records import Cell, Ending, Outcome, ProbeHistory, ProbeResult
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
+from epsearch.wording import mask_url, shown
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -40,27 +43,32 @@ def run(
     overrides: Sequence[str] = (),
     directory: str | Path | None = None,
     listener: Listener = SILENT,
+    *,
+    take_over: bool = False,
 ) -> Outcome:
     """Carry a study file through, or go on with it where it was left; the report is in the run directory.
 
-    `overrides` are `key=value` texts such as `training.epochs=15`; `directory` is `runs/<name>` unless given.
+    `overrides` are `key=value` texts such as `training.epochs=15`; `directory` is `runs/<name>` unless given. With
+    `take_over`, a driver that is running the same study in the same storage is stopped, instead of refusing.
 
     Raises:
         UserError: the input is wrong; the message says what and how to mend it.
         StudyError: the study could not be carried through; what was computed is kept.
     """
     from epsearch.engines.engine import open_engine
+    from epsearch.engines.lease import leased
     from epsearch.engines.storage import open_storage
 
-    config = load_study(study, overrides)
+    config = load(study, overrides)
     place = run_directory(config, directory)
-    with place.taken_for(config), open_engine(config, place.logs) as engine, _storage_trouble(place):
+    with place.taken_for(config), open_engine(config, place.logs) as engine, _trouble(config, place):
         storage = open_storage(place.storage(config), config.where("engine.storage"))  # before an epoch is spent
-        data_stage(config, listener)
-        found = probe_stage(config, place, engine, listener)
-        arms = spaces(config, found.range if found else None, _batches_per_epoch(config, found, engine))
-        ran = search_stage(config, storage, place, engine, arms, listener)
-        return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
+        with leased(storage, config, place, listener, take_over=take_over):
+            data_stage(config, listener)
+            found = probe_stage(config, place, engine, listener)
+            arms = spaces(config, found.range if found else None, _batches_per_epoch(config, place, found, engine))
+            ran = search_stage(config, storage, place, engine, arms, listener)
+            return report_stage(config, storage, place, listener, redraw=ran or not place.report.exists())
 
 
 def probe(
@@ -75,9 +83,9 @@ def probe(
     """
     from epsearch.engines.engine import open_engine
 
-    config = load_study(study, overrides)
+    config = load(study, overrides)
     place = run_directory(config, directory)
-    with place.taken_for(config), open_engine(config, place.logs) as engine, _storage_trouble(place):
+    with place.taken_for(config), open_engine(config, place.logs) as engine, _trouble(config, place):
         data_stage(config, listener)
         return probe_stage(config, place, engine, listener)
 
@@ -88,31 +96,66 @@ def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
 
     place = RunDirectory(Path(directory))
     config = place.load()
-    with _storage_trouble(place):
+    with _trouble(config, place):
         return report_stage(
             config, open_storage(place.storage(config), config.where("engine.storage")), place, listener, redraw=True
         )
 
 
+def load(study: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study file whose storage there is a driver for.
+
+    Raises:
+        UserError: a key is wrong, or nothing can open the storage.
+    """
+    config = load_study(study, overrides)
+    if config.engine.storage is not None:
+        from epsearch.engines.storage import check_url
+
+        check_url(config.engine.storage, config.where("engine.storage"))
+    return config
+
+
+DATABASES = ("sqlalchemy", "sqlite3", "psycopg")
+"""Packages whose errors are the storage's; Optuna wraps most of them."""
+
+
 @contextlib.contextmanager
-def _storage_trouble(place: RunDirectory) -> Iterator[None]:
-    """A storage or a disk that fails on the way is said in one message; what was told before is kept."""
+def _trouble(config: StudyConfig, place: RunDirectory) -> Iterator[None]:
+    """A storage, a disk or a network that fails on the way is said in one message; what was done before is kept."""
     try:
         yield
     except Exception as error:
-        # By name: Optuna wraps most database errors, SQLAlchemy raises the rest, and neither is imported here.
-        if (
-            isinstance(error, OSError)
-            or type(error).__module__.partition(".")[0] in ("sqlalchemy", "sqlite3", "psycopg")
-            or (type(error).__name__ == "StorageInternalError")
-        ):
-            cause = error.__cause__ or error
-            reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+        # By name: none of these packages is imported here.
+        of_storage = type(error).__module__.partition(".")[0] in DATABASES
+        if of_storage or type(error).__name__ == "StorageInternalError":
+            from epsearch.engines.storage import reason
+
+            url = place.storage(config)
             raise StudyError(
-                f"{place.path}: could not be written ({reason:.300}). What was written before is kept: mend the cause "
-                "(disk space? the database server?) and run the same command to go on."
+                f"{mask_url(url)}: the storage failed ({reason(url, error)}). What was written before is kept: fix the "
+                "cause (disk space? the database server?) and run the same command to resume."
+            ) from None
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise StudyError(
+                f"{_of_system(error)} What was written before is kept: run the same command to resume."
             ) from error
         raise
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def _of_system(error: OSError) -> str:
+    """What the system reports, about which file, and the remedy where it is known."""
+    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    text = f"{error.filename}: {what}." if error.filename else f"{what:.300}."
+    if error.errno in NO_ROOM:
+        return f"{text} Make room."
+    if error.errno in NOT_WRITABLE:
+        return f"{text} Check its permissions."
+    return text
 
 
 def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirectory:
@@ -136,10 +179,9 @@ def probe_stage(config: StudyConfig, place: RunDirectory, engine: Engine, listen
     """The probe's record, made now or by an earlier run; None where the study gives ε itself."""
     if not config.search.needs_probe:
         return None
-    reused = place.probe.exists()
-    if reused:
-        result = ProbeResult.load(place.probe)
-    else:
+    result = load_probe(place)
+    reused = result is not None
+    if result is None:
         epochs = config.probe.epochs
         listener.stage(f"probe: {epochs} epoch{'s' * (epochs > 1)} of training to read the range of eps")
         result = engine.call("probe")
@@ -148,13 +190,42 @@ def probe_stage(config: StudyConfig, place: RunDirectory, engine: Engine, listen
     return result
 
 
-def _batches_per_epoch(config: StudyConfig, found: ProbeResult | None, engine: Engine) -> int | None:
+def load_probe(place: RunDirectory) -> ProbeResult | None:
+    """The record of an earlier probe; None if there is none.
+
+    Raises:
+        UserError: it was changed by hand, or damaged.
+    """
+    if not place.probe.exists():
+        return None
+    try:
+        found = ProbeResult.load(place.probe)
+    except UserError as error:
+        raise UserError(f"{error} {_probe_again(place)}") from None
+    if not found.layers:
+        raise UserError(f"{place.probe}: it has no layers. {_probe_again(place)}")
+    return found
+
+
+def _probe_again(place: RunDirectory) -> str:
+    return f"To probe again, delete it: rm {shlex.quote(str(place.probe))}"
+
+
+def _batches_per_epoch(
+    config: StudyConfig, place: RunDirectory, found: ProbeResult | None, engine: Engine
+) -> int | None:
     """For the β₂ rule: as the probe counted them, or counted now."""
     if not config.needs_batches:
         return None
-    if found is not None:
-        return int(found.settings["batches_per_epoch"] or 1)
-    return int(engine.call("batches"))
+    if found is None:
+        return int(engine.call("batches"))
+    batches = found.settings.get("batches_per_epoch") or 1
+    if not isinstance(batches, int) or batches < 1:
+        raise UserError(
+            f"{place.probe}: settings.batches_per_epoch is {shown(batches)}, not a whole number above 0. "
+            f"{_probe_again(place)}"
+        )
+    return batches
 
 
 def search_stage(
@@ -168,10 +239,23 @@ def search_stage(
     """Run every trial that is not settled yet; False if there was none."""
     from epsearch.engines.study import SharedStudy
 
+    place.begin_trials()
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
     listener.trials_planned(settled + left, settled)
-    engine.search(studies, _Redrawing(listener, lambda: report_stage(config, storage, place, SILENT, redraw=True)))
+
+    def draw() -> None:
+        report_stage(config, storage, place, SILENT, redraw=True)
+
+    engine.search(studies, _Redrawing(listener, draw))
+    if deleted := [study.study.study_name for study in studies if study.deleted]:
+        with contextlib.suppress(Exception):  # of what is left
+            draw()
+        names = " and ".join(f'"{name}"' for name in deleted)
+        raise StudyError(
+            f"{names} was deleted from {mask_url(place.storage(config))} while it ran, by Optuna's dashboard or API. "
+            "To start it again, run the same command."
+        )
     return left > 0
 
 
@@ -220,13 +304,20 @@ def report_stage(
     from epsearch.report.publish import publish
 
     studies = load_arms(storage, config)
+    trials = [trial for optimizer, study in studies.items() for trial in records(study, optimizer)]
+    if redraw and not trials and (before := place.trials_reported()):
+        raise UserError(
+            f"{place.path}: trials.csv holds {count(before, 'trial')}, but "
+            f'{mask_url(place.storage(config))} has none of the study "{config.name}". The report stays as it is. '
+            "Was the study deleted there, or moved to another storage?"
+        )
     outcome = Outcome(
         name=config.name,
         metric=config.metric.name,
         goal=config.goal,
         optimizer=config.optimizer.name,
-        probe=ProbeResult.load(place.probe) if place.probe.exists() else None,
-        trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer)],
+        probe=load_probe(place),
+        trials=trials,
         directory=place.path,
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
@@ -238,8 +329,8 @@ def report_stage(
             write_report(outcome, drawn)
         except OSError as error:
             raise StudyError(
-                f"the report could not be written to {place.path}: {error.strerror}. Every trial is kept; make room "
-                f"and run: epsearch report {shlex.quote(str(place.path))}"
+                f"the report could not be written to {place.path}: {_of_system(error)} Every trial is kept. "
+                f"Draw it again: epsearch report {shlex.quote(str(place.path))}"
             ) from error
         if main := studies.get(config.optimizer.name):
             publish(main, outcome, drawn)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError, model_validator
 
 from epsearch.errors import UserError
 
@@ -76,7 +76,8 @@ class Record(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise UserError(f"{path}: is no saved {cls.__name__} ({where}: {first['msg']}).") from error
+            what = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{path}: is no saved {cls.__name__} ({where}: {what:.200}).") from error
 
 
 class EpsilonRange(Record):
@@ -84,6 +85,15 @@ class EpsilonRange(Record):
 
     lower: float
     upper: float
+
+    @model_validator(mode="after")
+    def _powers_of_ten(self) -> Self:
+        for end in (self.lower, self.upper):
+            if not (0 < end < math.inf and end == power_of_ten(round(math.log10(end)))):
+                raise ValueError(f"{end} is not a power of ten")
+        if self.lower > self.upper:
+            raise ValueError(f"lower ({self.lower:g}) is above upper ({self.upper:g})")
+        return self
 
     def grid(self) -> list[float]:
         """Every power of ten from lower to upper, ascending: about 5 values (Table 3)."""
@@ -130,9 +140,9 @@ class Histogram(Record):
     Only the occupied stretch is kept: `counts[j]` belongs to bin `start + j`.
     """
 
-    start: int = 0
-    counts: list[int] = []
-    zeros: int = 0
+    start: Annotated[int, Field(ge=-20_000, le=20_000)] = 0
+    counts: Annotated[list[NonNegativeInt], Field(max_length=40_000)] = []
+    zeros: NonNegativeInt = 0
 
     @property
     def total(self) -> int:
@@ -169,6 +179,10 @@ class Histogram(Record):
         return (sum(self.counts[first + 1 :]) + partial) / self.total
 
 
+Quantile = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A percentile of ẑ, whose zeros and non-finite values are left out."""
+
+
 class Layer(Record):
     """What the probe saw in one parameter tensor.
 
@@ -178,11 +192,11 @@ class Layer(Record):
     """
 
     name: str
-    numel: int
-    zeros: int
-    nonfinite: int
-    p2: float | None
-    p98: float | None
+    numel: NonNegativeInt
+    zeros: NonNegativeInt
+    nonfinite: NonNegativeInt
+    p2: Quantile | None
+    p98: Quantile | None
     histogram: Histogram
 
 
@@ -195,7 +209,7 @@ class ProbeResult(Record):
     layers: list[Layer]
     skipped: list[str] = []
     """Parameters without state: they got no gradient."""
-    settings: dict[str, float | int | str | None] = {}
+    settings: dict[str, FiniteFloat | int | str | None] = {}
 
     @property
     def histogram(self) -> Histogram:
@@ -240,7 +254,7 @@ class ProbeHistory(Record):
 
     optimizer: str
     epochs: Annotated[list[EpochReading], Field(min_length=1)]
-    settings: dict[str, float | int | str | None] = {}
+    settings: dict[str, FiniteFloat | int | str | None] = {}
 
     @property
     def range(self) -> EpsilonRange:

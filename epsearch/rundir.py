@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import json
 import os
@@ -13,7 +14,8 @@ from pathlib import Path
 from epsearch.config import StudyConfig, identity
 from epsearch.errors import UserError
 from epsearch.records import write_atomically
-from epsearch.studyfile import load_study, to_yaml
+from epsearch.studyfile import STORAGE_VARIABLE, in_url, load_study, to_yaml
+from epsearch.wording import mask_url
 
 HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
 
@@ -58,9 +60,19 @@ class RunDirectory:
 
     def storage(self, config: StudyConfig) -> str:
         """The URL of the Optuna storage: the study's, or SQLite in this directory."""
-        # SQLAlchemy reads ? and # in a path as parts of the URL, and % as an escape.
-        escaped = str(self.path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
-        return config.engine.storage or f"sqlite:///{escaped}/study.db"
+        return config.engine.storage or f"sqlite:///{in_url(self.path)}/study.db"
+
+    def begin_trials(self) -> None:
+        """Note, by the folder of their checkpoints, that the storage holds trials of this directory."""
+        self.path.joinpath("checkpoints").mkdir(exist_ok=True)
+
+    def trials_reported(self) -> int:
+        """How many trials the last report has in `trials.csv`."""
+        try:
+            with (self.path / "trials.csv").open(encoding="utf-8", errors="replace", newline="") as file:
+                return max(0, sum(1 for _ in csv.reader(file)) - 1)
+        except OSError:
+            return 0
 
     @contextlib.contextmanager
     def taken_for(self, config: StudyConfig) -> Iterator[None]:
@@ -101,7 +113,7 @@ class RunDirectory:
             there = sorted(str(found.parent) for found in below)
             hint = f" Did you mean {there[0]}?" if there else ""
             raise UserError(f"{self.path}: is no run directory: it has no study.yaml that epsearch wrote.{hint}")
-        return load_study(self.study)
+        return load_study(self.study, recorded=True)
 
     def _unusable(self, error: OSError) -> UserError:
         reason = "it is a file" if os.path.isfile(self.path) else error.strerror
@@ -120,11 +132,43 @@ class RunDirectory:
         database = self.path / "study.db"
         if self.probe.exists() or not database.exists():
             return self.probe.exists()
-        with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
-            try:
+        return self._holds_study(database)
+
+    @staticmethod
+    def _holds_study(database: Path) -> bool:
+        try:
+            with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
                 return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM studies)").fetchone()[0])
-            except sqlite3.OperationalError:  # killed before the tables were made
-                return False
+        except sqlite3.OperationalError:  # killed before the tables were made
+            return False
+        except sqlite3.DatabaseError:  # damaged: what it held counts until someone moves it away
+            return True
+
+    def _trials_begun(self) -> bool:
+        """Whether there are trials of this directory, in whichever storage."""
+        database = self.path / "study.db"
+        return (
+            (self.path / "checkpoints").exists()
+            or self.trials_reported() > 0
+            or (database.exists() and self._holds_study(database))
+        )
+
+    def _refuse_another_storage(self, config: StudyConfig) -> None:
+        """The trials of a directory are in one storage: those in another would be missing from its report."""
+        recorded = load_study(self.study, recorded=True)
+        old, new = mask_url(self.storage(recorded)), mask_url(self.storage(config))
+        if old == new:
+            return
+        if recorded.engine.storage is None:
+            resume = f"remove engine.storage and unset {STORAGE_VARIABLE}"
+        else:
+            resume = f"set engine.storage, or {STORAGE_VARIABLE}, to that URL"
+        raise UserError(
+            f"{self.path}: the trials of this run directory are in {old}, but "
+            f"{config.where('engine.storage')} is {new}. To resume, {resume}; to start another study, "
+            "use --dir DIR. If the trials were moved to the new storage, "
+            f"write its URL into {self.study}, engine.storage."
+        )
 
     def _refuse_changes(self, config: StudyConfig) -> None:
         """Two studies in one directory would mix their trials, and a study file of the user's would be lost."""
@@ -132,10 +176,12 @@ class RunDirectory:
             raise UserError(
                 f"{self.study}: is a study file, which this run would overwrite; name another directory with --dir DIR."
             )
+        if self._trials_begun():
+            self._refuse_another_storage(config)
         if not self._holds_results():
             # A first run that ended at a mistake in the study file, which is mended now.
             return
-        old, new = identity(load_study(self.study)), identity(config)
+        old, new = identity(load_study(self.study, recorded=True)), identity(config)
         # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
         resampled = old["engine.sampler"] != new["engine.sampler"]
         changed = [

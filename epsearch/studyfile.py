@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,22 @@ from pydantic_core import ErrorDetails
 
 from epsearch.config import StudyConfig
 from epsearch.errors import UserError
-from epsearch.wording import hint, mask_password, shown, suggestion
+from epsearch.wording import NOT_SHOWN, hint, mask_password, mask_url, mask_urls_in, shown, suggestion
 from epsearch.yamlfile import KeyPath, Source, parse_value, read_yaml
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
 """Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
 
 
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
+def without_storage(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment for processes that need not know the password."""
+    return {name: value for name, value in environment.items() if name != STORAGE_VARIABLE}
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: bool = False) -> StudyConfig:
     """Read a study file, apply `key=value` overrides, check it.
+
+    `recorded`: the file is a run directory's record, which keeps its storage; the environment only adds the password.
 
     Raises:
         UserError: one message, a line for each mistake: file and line, key, what was found, what is allowed.
@@ -32,15 +40,24 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
         _override(source, override)
     source.data.setdefault("name", path.stem)
     _resolve_folder(source)
-    if storage := os.environ.get(STORAGE_VARIABLE):
+    storage = os.environ.get(STORAGE_VARIABLE)
+    if storage and (not recorded or mask_url(storage) == _recorded_storage(source)):
         _override(source, f"engine.storage={storage}", STORAGE_VARIABLE)
+    _resolve_sqlite(source)
     try:
         config = StudyConfig.model_validate(source.data)
     except ValidationError as error:
         lines = [_describe(source, detail) for detail in error.errors()]
-        raise UserError("\n".join(map(mask_password, lines))) from None
+        raise UserError("\n".join(map(mask_urls_in, lines))) from None
     config._source = source
     return config
+
+
+def _recorded_storage(source: Source) -> str | None:
+    """The masked URL of a run directory's storage; None for its own SQLite."""
+    engine = source.data.get("engine")
+    storage = engine.get("storage") if isinstance(engine, dict) else None
+    return mask_url(storage) if isinstance(storage, str) else None
 
 
 def _resolve_folder(source: Source) -> None:
@@ -50,6 +67,20 @@ def _resolve_folder(source: Source) -> None:
         folder = workload.get("folder")
         if folder is None or isinstance(folder, str):
             source.data["workload"] = {**workload, "folder": str((source.folder / (folder or "")).resolve())}
+
+
+def _resolve_sqlite(source: Source) -> None:
+    """Make the path of a SQLite database absolute, so that a run directory's copy of the study finds it too."""
+    engine = source.data.get("engine")
+    if not isinstance(engine, dict) or not isinstance(engine.get("storage"), str):
+        return
+    if found := re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:|file:)(.+)", engine["storage"]):
+        source.data["engine"] = {**engine, "storage": f"{found[1]}{in_url(Path.cwd())}/{found[2]}"}
+
+
+def in_url(path: Path) -> str:
+    """A path as SQLAlchemy reads it in a URL, where ? and # begin other parts, and % an escape."""
+    return str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
 def _override(source: Source, override: str, origin: str | None = None) -> None:
@@ -98,6 +129,8 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
         expected = _EXPECTED.get(kind, "").format(**context, description=_description(loc).rstrip(".")) or detail["msg"]
         problem = f"expected {expected}, found {shown(found)}.{hint(kind, found)}"
     name = ".".join(map(str, loc)) or "the study"
+    if name != mask_password(name):
+        name = f"a key {NOT_SHOWN}"
     return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
 
 
@@ -179,7 +212,7 @@ def to_yaml(config: StudyConfig) -> str:
     data = config.model_dump()
     data["metric"]["goal"] = config.goal
     if data["engine"]["storage"]:
-        data["engine"]["storage"] = mask_password(data["engine"]["storage"])
+        data["engine"]["storage"] = mask_url(data["engine"]["storage"])
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

@@ -31,8 +31,8 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import StudyError, UserError
-from epsearch.studyfile import load_study
-from epsearch.wording import mask_password
+from epsearch.studyfile import STORAGE_VARIABLE, load_study
+from epsearch.wording import mask_password, mask_url, mask_urls_in
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 """Environment variable of Ray's own, for the address of the job API."""
@@ -236,8 +236,14 @@ def _check(config: StudyConfig, study: Path, settings: Sequence[str]) -> None:
             f"{config.where('engine.name')}: a cluster is for the engine ray; add --set engine.name=ray "
             f"(instead of {config.engine.name} and the keys that are its own)."
         )
-    texts = [*settings, study.read_text(encoding="utf-8")]
-    if any(mask_password(text) != text for text in texts):
+    text = study.read_text(encoding="utf-8")
+    url = config.engine.storage
+    written = url is not None and config._source.place(("engine", "storage")) != STORAGE_VARIABLE
+    if (
+        (written and mask_url(url or "") != url)
+        or mask_urls_in(text) != text
+        or any(mask_password(setting) != setting for setting in settings)
+    ):
         raise UserError(
             f"{config.where('engine.storage')}: the password would be shown to everyone who sees the cluster's jobs; "
             "set EPSEARCH_STORAGE to the URL in the environment of the head node instead."

@@ -8,17 +8,66 @@ import math
 import re
 from collections.abc import Iterable
 
+NOT_SHOWN = "(not shown: it may hold a password)"
+"""Stands for a text in which a password cannot be told from the rest."""
 
-def mask_password(url: str) -> str:
-    """A storage URL with its password replaced by `***`, for everything that is printed or saved."""
-    return re.sub(r"(?<=[?&]password=)[^&\s]*", "***", re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url))
+_PLAIN_QUERY = re.compile(
+    "application_name|cache|channel_binding|charset|client_encoding|connect_timeout|dbname|driver|gssencmode|host|"
+    "hostaddr|mode|options|passfile|port|read_timeout|service|ssl_ca|ssl_cert|ssl_key|sslcert|sslkey|sslmode|"
+    "sslrootcert|target_session_attrs|timeout|unix_socket|uri|user|write_timeout"
+)
+"""Parameters of a database URL that are shown. Of any other, misspelled ones among them, the value is hidden."""
+
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
+_PERHAPS_SECRET = re.compile(r"://|(//|:).*@|(pass|pwd|secret|token)\w*(=|'?: )", re.IGNORECASE)
+
+
+def mask_url(url: str) -> str:
+    """A database URL with its passwords replaced by `***`, for everything that is printed or saved.
+
+    Nothing of it is shown where SQLAlchemy cannot parse it, or where a part of the password may stand in another
+    place, as after an `@` that is not escaped.
+    """
+    from sqlalchemy.engine import make_url
+
+    try:
+        parsed = make_url(url)
+    except Exception:
+        return NOT_SHOWN
+    # A path of SQLite may hold an @; elsewhere it stems from a password that is cut in two.
+    database = "" if parsed.drivername.startswith("sqlite") else parsed.database or ""
+    misplaced = "@" in (parsed.host or "") + database
+    if misplaced or not re.fullmatch(r"[\w.@+\\ -]*", parsed.username or ""):
+        return NOT_SHOWN
+    query = {key: value if _PLAIN_QUERY.fullmatch(key) else "***" for key, value in parsed.query.items()}
+    if parsed.password is None and query == dict(parsed.query):
+        return url
+    # Encoded by SQLAlchemy, which a reader need not see.
+    return parsed.set(query=query).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def mask_password(text: str) -> str:
+    """A value, or a `key=value` setting, with no password in it."""
+    key, equals, value = text.partition("=")
+    if equals and re.fullmatch(r"[\w.]+", key):
+        masked = "***" if _SECRET_NAME.search(key) else mask_url(value) if key.endswith("storage") else None
+        return f"{key}={mask_password(value) if masked is None else masked}"
+    return mask_url(text) if _PERHAPS_SECRET.search(text) else text
+
+
+def mask_urls_in(text: str) -> str:
+    """Lines of text, such as a study file, with the passwords masked that stand in URLs."""
+    masked = re.sub(r"(?<=://)([^:/\s]*):.*@", r"\1:***@", text)
+    return re.sub(r"(?<=[?&])(\w*(?:pass|pwd|secret|token)\w*)=[^&\s]*", r"\1=***", masked, flags=re.IGNORECASE)
 
 
 def shown(value: object) -> str:
     """A value of the file as a message repeats it: in one line, and not at any length."""
     if value is None:
         return "an empty value"
-    text = mask_password(repr(value).lower() if isinstance(value, bool) else repr(value))
+    text = repr(value).lower() if isinstance(value, bool) else repr(value)
+    if (bare := text.strip("'")) != mask_password(bare):
+        return f"a text {NOT_SHOWN}"
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from epsearch.rundir import RunDirectory
 from epsearch.studyfile import load_study
 from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 from tests.conftest import CommandLine
+from tests.report import sample
 
 INSTALLED = Path(sys.executable).parent / "epsearch"
 
@@ -174,7 +177,9 @@ def test_a_gpu_that_is_not_there(small: CommandLine, monkeypatch: pytest.MonkeyP
 
 
 STORAGES = [
-    ("nonsense", "(Could not parse SQLAlchemy URL from given URL string). Write a URL such as postgresql+psycopg://"),
+    ("nonsense", "a URL that cannot be parsed (not shown: it may hold a password). Write a URL such as postgresql+"),
+    ("sqlite+aiosqlite:///x.db", "(No module named 'aiosqlite'). Install its driver"),
+    ("sqlite://", "is a database in memory, which keeps nothing"),
     ("foo://bar", "foo://bar cannot be opened (Can't load plugin: sqlalchemy.dialects:foo). Write a URL such as"),
     ("redis://:secret@127.0.0.1/0", "redis://:***@127.0.0.1/0 cannot be opened", "Write a URL such as"),
     ("mssql+pymssql://u:secret@h/d", "(No module named 'pymssql'). Install its driver"),
@@ -182,7 +187,7 @@ STORAGES = [
     ("sqlite:////proc/x.db", "(unable to open database file). Its folder must exist and be writable."),
     ("postgresql+psycopg://u:secret@127.0.0.1:{port}/d", "u:***@127.0.0.1:", "refused", "Does the server run there"),
     ("postgresql+psycopg://u:se%20cret@127.0.0.1:{port}/d", "u:***@127.0.0.1:", "refused"),
-    ("postgresql+psycopg://127.0.0.1:{port}/d?user=u&password=secret", "password=*** cannot be opened", "refused"),
+    ("postgresql+psycopg://127.0.0.1:{port}/d?user=u&password=secret", "d?password=***&user=u cannot be"),
     ("postgresql+psycopg://u:***@127.0.0.1:{port}/d", "No file keeps the password: set EPSEARCH_STORAGE to the whole"),
 ]
 
@@ -256,9 +261,7 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         pytest.param(
             "workload: {train: 'a:b'}", ["run"], "line 1: workload.train: there is no module a.", id="no module"
         ),
-        pytest.param(
-            SMALL + "engine: {storage: x}", ["run"], "line 4: engine.storage: x cannot be", id="wrong storage"
-        ),
+        pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
         pytest.param(None, ["probe"], "s.yaml: no such file. `epsearch init` writes a template.", id="no file"),
     ],
 )
@@ -369,12 +372,31 @@ def test_check_uses_a_probe_that_was_made(command_line: CommandLine) -> None:
     place = RunDirectory(command_line.folder / "runs" / "[x]")
     place.path.mkdir(parents=True)
     found = epsearch.EpsilonRange(lower=1e-4, upper=1e-2)
-    epsearch.ProbeResult(range=found, optimizer="adam", percentiles=(2, 98), layers=[]).save(place.probe)
+    probed = sample.probe().model_copy(update={"range": found})
+    probed.save(place.probe)
     _, lines = resolved(command_line("check", "s.yaml").out)
     assert lines[0] == f"Run directory    {place.path}"
     assert lines[1] == "This study       12 trials, 241 epochs, over 3 values of eps"
-    place.probe.write_text("{")
-    assert "probe.json: is no saved ProbeResult" in command_line.refuses("check", "s.yaml")
+    for text, problem in [
+        ("{", "is no saved ProbeResult"),
+        (changed(probed, range={"lower": 1e-2, "upper": 1e-4}), "range: lower (0.01) is above upper (0.0001)"),
+        (changed(probed, range={"lower": 2e-4, "upper": 1e-2}), "range: 0.0002 is not a power of ten"),
+        (changed(probed, range={"lower": math.nan, "upper": 1e-2}), "range: nan is not a power of ten"),
+        (changed(probed, range={"lower": -1, "upper": math.inf}), "range: -1.0 is not a power of ten"),
+        (changed(probed, range="1e-4"), "range: Input should be an object"),
+        (changed(probed, layers=[]), "it has no layers"),
+        (changed(probed, layers=None), "layers: Input should be a valid"),
+    ]:
+        place.probe.write_text(text)
+        message = command_line.refuses("check", "s.yaml")
+        assert message.startswith(f"{place.probe}: ")
+        assert problem in message
+        assert message.endswith(f"To probe again, delete it: rm {shlex.quote(str(place.probe))}")
+
+
+def changed(probed: epsearch.ProbeResult, **values: object) -> str:
+    """The probe's record with keys edited by hand."""
+    return json.dumps(json.loads(probed.model_dump_json()) | values)
 
 
 def test_check_of_a_sampler_and_of_own_code(own: CommandLine) -> None:

@@ -17,7 +17,7 @@ from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
 from epsearch.optimizers.table import ADAPTIVE, BASELINES
 from epsearch.studyfile import load_study, to_yaml
-from epsearch.wording import mask_password
+from epsearch.wording import NOT_SHOWN, mask_password, mask_url
 from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS
 from epsearch.yamlfile import read_yaml
 from tests.conftest import CommandLine
@@ -397,19 +397,61 @@ def test_the_environment_names_the_storage(tmp_path: Path, monkeypatch: pytest.M
         written(tmp_path, LINE_1 + "engine: 5")
 
 
+TYPOS = [
+    "postgresql+psycopg://u:secret@ss:w@rd/@h:5/d",
+    "postgresql:/u:secret@h/d",
+    "postgresql//u:secret@h/d",
+    "postgresql://u;secret@h/d",
+    "postgresql://u:secret#h/d",
+    "postgresql://u/secret@h/d",
+    "postgresql://u:p@secret@h/d",
+    "postgres+psycopg//u:p@secret/d",
+    "postgresql://u:p@h:secret/d",
+]
+
+
 @pytest.mark.parametrize(
     ("url", "masked"),
     [
         ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
-        ("postgresql+psycopg://u:p@ss:w@rd/@h:5/d", "postgresql+psycopg://u:***@h:5/d"),
         ("redis://:p@h", "redis://:***@h"),
-        ("postgresql://h/d?user=u&password=p&x=1", "postgresql://h/d?user=u&password=***&x=1"),
+        ("postgresql://h/d?user=u&password=p&sslmode=require", "postgresql://h/d?password=***&sslmode=require&user=u"),
+        ("mysql://h/d?passwd=p", "mysql://h/d?passwd=***"),
+        ("postgresql://u@h/d?sslpassword=p&sslkey=/k", "postgresql://u@h/d?sslkey=%2Fk&sslpassword=***"),
+        ("postgresql://h/d?pasword=p", "postgresql://h/d?pasword=***"),
+        ("mssql://?odbc_connect=PWD%3Dp", "mssql://?odbc_connect=***"),
+        ("postgresql+psycopg://user@server:p@host/db", "postgresql+psycopg://user%40server:***@host/db"),
         ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
-        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("postgresql://h/d?sslmode=require", "postgresql://h/d?sslmode=require"),
+        ("sqlite:////a/b@c.db", "sqlite:////a/b@c.db"),
+        # What SQLAlchemy cannot parse, or parses into something that the user did not mean.
+        *((url, NOT_SHOWN) for url in TYPOS),
     ],
 )
 def test_masked_passwords(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
     assert mask_password(url) == masked
+    assert mask_url(masked) == masked
+    assert mask_password(f"engine.storage={url}") == f"engine.storage={masked}"
+
+
+@pytest.mark.parametrize("text", ["adam", "my_module:train", "tokenizer:Train", "http://head:8265", "search.lr=1e-3"])
+def test_what_holds_no_password_is_shown(text: str) -> None:
+    assert mask_password(text) == text
+
+
+@pytest.mark.parametrize("url", TYPOS)
+def test_a_url_with_a_typo_is_shown_nowhere(url: str, command_line: CommandLine) -> None:
+    (command_line.folder / "s.yaml").write_text(LINE_1 + f"engine: {{storage: '{url}'}}\n")
+    for command in ("check", "run"):
+        message = command_line.refuses(command, "s.yaml")
+        assert "line 2: engine.storage: a URL that cannot be parsed" in message or "cannot be opened" in message
+        assert "secret" not in message
+    (command_line.folder / "s.yaml").write_text(LINE_1)
+    for setting in (f"engine.storage={url}", f"engine.storag={url}", f"engine={url}", f"name={url}"):
+        assert "secret" not in command_line.refuses("run", "s.yaml", "--set", setting)
+    for path in (command_line.folder / "runs").rglob("*"):
+        assert path.is_dir() or "secret" not in path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class Arms:
         """
         study, asked = member
         value = study.tell(asked, ending)
+        if asked.taken is not None:
+            ending = Ending(kind="lost", error=asked.taken)
         self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
         if ending.kind in FAILURES:
             self._failures.append(ending.error or ending.kind)

@@ -23,6 +23,7 @@ from typing import Any
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError
 from epsearch.records import Ending
+from epsearch.studyfile import without_storage
 
 ENDING_SECONDS = 10
 """A process that has closed its pipe is given so long to end."""
@@ -61,10 +62,10 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for the driver, which ends its workers in order.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**without_storage(os.environ), "PYTHONUNBUFFERED": "1"},
             )
         try:
-            self._send(config)
+            self._send(config.without_storage())
         except BaseException:
             self.close()
             raise

@@ -21,6 +21,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from epsearch.config import StudyConfig, identity
+from epsearch.engines.outside import INTERFERED, interference, is_deleted
 from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
 from epsearch.loading import load_object
@@ -28,7 +29,7 @@ from epsearch.optimizers.table import BASELINES
 from epsearch.records import Cell, Ending, Trial
 from epsearch.rundir import RunDirectory
 from epsearch.space import Interval, Space, beta2_of, cells
-from epsearch.wording import mask_password
+from epsearch.wording import mask_url
 
 IDENTITY = "epsearch:study"
 RETRY_OF = "retry_of"
@@ -45,6 +46,8 @@ class Asked:
         self.steps = 0
         self.known_steps = 0
         """Of these, as many were reported by an earlier try, whose process died."""
+        self.taken: str | None = None
+        """What was done to it from outside, so that its result is dropped."""
 
     @property
     def number(self) -> int:
@@ -104,24 +107,45 @@ class SharedStudy:
         """Trials still to be asked for."""
         if not self.independent:
             self.left = max(self.left, (config.engine.trials or 0) - self.settled)
+        self.deleted = False
+        """Whether the study was deleted while it ran."""
 
     def ask(self) -> Asked | None:
         """The next trial, or None when all are under way or settled."""
         if self.left <= 0:
             return None
         self.left -= 1
-        if self._queue:
-            queued = self._queue.popleft()
-            trial = self._begin(queued)
-            first = trial.number if queued.first_try is None else queued.first_try
-        else:
-            trial = self.study.ask(fixed_distributions=self._distributions)
-            first = trial.number
-        checkpoint = self._place.checkpoint(self.optimizer, first) if self._place else None
+        first = None
+        try:
+            if self._queue:
+                queued = self._queue.popleft()
+                trial, first = self._begin(queued), queued.first_try
+            else:
+                trial = self.study.ask(fixed_distributions=self._distributions)
+        except KeyError:
+            if not is_deleted(self.study):
+                raise
+            self._end()
+            return None
+        number = trial.number if first is None else first
+        checkpoint = self._place.checkpoint(self.optimizer, number) if self._place else None
+        if checkpoint is not None and first is None:
+            # Of an earlier study in this directory, whose trials had the same numbers.
+            checkpoint.unlink(missing_ok=True)
         return Asked(trial, cell_of(self.optimizer, trial.params), checkpoint)
 
     def report(self, asked: Asked, seed_index: int, value: float) -> bool:
-        """Note one epoch's metric; False when the pruner stops the trial."""
+        """Note one epoch's metric; False when the trial stops: the pruner says so, or it was ended from outside."""
+        if asked.taken is not None:
+            return False
+        try:
+            return self._report(asked, seed_index, value)
+        except INTERFERED:
+            if not self._was_taken(asked):
+                raise
+            return False
+
+    def _report(self, asked: Asked, seed_index: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
         by_seed = self._config.engine.pruner == "wilcoxon"
@@ -149,7 +173,30 @@ class SharedStudy:
         asked.best.clear()
 
     def tell(self, asked: Asked, ending: Ending) -> float | None:
-        """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs."""
+        """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs.
+
+        None, and nothing is written, where the trial was ended from outside: `asked.taken` says how.
+        """
+        if asked.taken is None:
+            try:
+                return self._tell(asked, ending)
+            except INTERFERED:
+                if not self._was_taken(asked):
+                    raise
+        return None
+
+    def _was_taken(self, asked: Asked) -> bool:
+        """Whether the trial was ended from outside, or its study deleted; noted if so."""
+        asked.taken = interference(self.study, asked.trial)
+        if asked.taken is not None and is_deleted(self.study):
+            self._end()
+        return asked.taken is not None
+
+    def _end(self) -> None:
+        self.deleted, self.left = True, 0
+        self._queue.clear()
+
+    def _tell(self, asked: Asked, ending: Ending) -> float | None:
         trial, values = asked.trial, list(asked.best.values())
         if ending.history is not None and self._place is not None:
             # Before the trial is settled: afterwards nobody would come back for it.
@@ -177,7 +224,8 @@ class SharedStudy:
     def _check_identity(self) -> None:
         stored = self.study.user_attrs.get(IDENTITY)
         mine = json.loads(json.dumps(identity(self._config)))
-        where = mask_password(self._config.engine.storage or "the run directory's study.db")
+        storage = self._config.engine.storage
+        where = mask_url(storage) if storage else "the run directory's study.db"
         if stored is None:
             if self.study.get_trials(deepcopy=False):
                 raise UserError(
