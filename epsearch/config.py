@@ -402,8 +402,9 @@ class EngineSection(Section):
     """What stops hopeless trials: an Optuna pruner; or, with ray, one of Ray Tune's schedulers (asha …)."""
     trials: Count | None = None
     """How many trials a sampler makes; a grid runs every cell."""
-    workers: Count = 1
-    """Trials trained at the same time, each in a process of its own. (With ray, `resources` say how many.)"""
+    workers: Count | None = None
+    """Trials trained at the same time, each in its own process. Default: 1; with ray, as many as the nodes have room
+    for."""
     together: Count = 1
     """Trials that one process trains in lockstep over the same batches."""
     storage: str | None = None
@@ -419,16 +420,26 @@ class EngineSection(Section):
     """For ray, the cluster: auto (the one that this machine is a node of) or host:port; unless given, a Ray is
     started for the run on this machine, and ended after it."""
     resources: ResourcesSection = ResourcesSection()
-    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}. As many run at once as the nodes have room for."""
-    max_concurrent: Count | None = None
-    """For ray, the most trials at the same time; unless given, what the nodes have room for."""
+    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_keys(cls, data: Any) -> Any:
+        """Earlier versions wrote `max_concurrent` for ray, beside a `workers` of 1, into every resolved study."""
+        if not (isinstance(data, dict) and "max_concurrent" in data):
+            return data
+        limit = data["max_concurrent"]
+        data = {key: value for key, value in data.items() if key != "max_concurrent"}
+        if data.get("workers") in (None, 1) and (limit is not None or data.get("name") == "ray"):
+            data["workers"] = limit
+        return data
 
     @property
     def concurrent(self) -> bool:
         """Whether a trial may be asked for while others are under way."""
         if self.name == "ray":
-            return self.max_concurrent != 1
-        return self.workers * self.together > 1
+            return self.workers != 1
+        return (self.workers or 1) * self.together > 1
 
 
 class StudyConfig(Section):
@@ -620,7 +631,7 @@ def _check_decades(bounds: Bounds, points: Callable[[float, float], object], exa
 
 
 _REMEDY = {
-    "optuna": "remove it: resources and max_concurrent say how many trials run at once",
+    "optuna": "remove it: each trial has its own process there",
     "ray": "remove it, or write name: ray",
 }
 """What to do about a key of this engine's, under another engine."""

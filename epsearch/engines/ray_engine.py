@@ -172,12 +172,12 @@ class _Dialogue:
 
     @property
     def limit(self) -> int:
-        """How many trials may be under way: `max_concurrent`, or as many as the nodes have room for now.
+        """How many trials may be under way: `workers`, or as many as the nodes have room for now.
 
         A trial that waits for room would choose its parameters knowing less than it could.
         """
-        if self._config.engine.max_concurrent is not None:
-            return self._config.engine.max_concurrent
+        if self._config.engine.workers is not None:
+            return self._config.engine.workers
         if time.monotonic() - self._looked > ROOM_SECONDS:
             self._room, self._looked = max(1, ray_cluster.room(self._config)), time.monotonic()
         return self._room
