@@ -32,7 +32,7 @@ from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import StudyError, UserError
 from epsearch.studyfile import STORAGE_VARIABLE, load_study
-from epsearch.wording import mask_password, mask_url, mask_urls_in
+from epsearch.wording import mask_password, mask_url, mask_urls_in, one_line
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 """Environment variable of Ray's own, for the address of the job API."""
@@ -120,7 +120,7 @@ class Cluster:
             try:
                 asyncio.run(tail())
             except RuntimeError as error:
-                raise StudyError(f"the connection broke ({_one_line(error)}); the job goes on: {again(job)}") from error
+                raise StudyError(f"the connection broke ({one_line(error)}); the job goes on: {again(job)}") from error
             return self._ended(job)
 
     def stop(self, job: str) -> bool:
@@ -154,7 +154,7 @@ class Cluster:
         head, begin, rest = printed.partition(BEGIN)
         archive, end, _ = rest.partition(END)
         if not (begin and end):
-            raise UserError(f"{job}: its run directory could not be read: {_one_line(head)[-300:]}")
+            raise UserError(f"{job}: its run directory could not be read: {one_line(head)[-300:]}")
         _unpack(base64.b64decode(archive), place)
         (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
         return place
@@ -173,19 +173,19 @@ class Cluster:
             raise
         except AuthenticationError as error:
             raise UserError(
-                f"{self._address}: this cluster asks for a token ({_one_line(error)}). Set RAY_AUTH_MODE=token, and "
+                f"{self._address}: this cluster asks for a token ({one_line(error)}). Set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN to what `ray get-auth-token` prints on its head node (or save that as "
                 "~/.ray/auth_token)."
             ) from error
         except OSError as error:  # ConnectionError, and what requests raises
             raise UserError(
-                f"{self._address}: nothing answers there ({_one_line(error)}). It is the head node's dashboard, "
+                f"{self._address}: nothing answers there ({one_line(error)}). It is the head node's dashboard, "
                 "started by `ray start --head`, or a tunnel to it."
             ) from error
         except RuntimeError as error:
             if job and "404" in str(error):
                 raise UserError(f"{job}: no such job at {self._address}. {self._known()}") from error
-            raise UserError(f"{self._address}: {_one_line(error)}") from error
+            raise UserError(f"{self._address}: {one_line(error)}") from error
 
     def _known(self) -> str:
         jobs = sorted(
@@ -218,7 +218,7 @@ def describe(job: str, details: JobDetails, logs: str) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         lines[0] += f", {'took' if ended else 'for'} {minutes:.1f} min since {when}"
     if details.status in (JobStatus.FAILED, JobStatus.PENDING) and details.message:
-        lines.append(_one_line(details.message)[-500:])
+        lines.append(one_line(details.message)[-500:])
     # What is recommended at the end is no news.
     said = [line for line in logs.partition("\nNext\n")[0].splitlines() if line.strip()]
     return "\n".join([*lines, *said[-1:]])
@@ -265,10 +265,6 @@ def _packed(config: StudyConfig, study: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as alone:
         shutil.copy(study, alone)
         yield Path(alone)
-
-
-def _one_line(error: object) -> str:
-    return f"{' '.join(str(error).split()):.500}"
 
 
 def _write_out(directory: Path) -> None:
