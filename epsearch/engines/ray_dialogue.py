@@ -22,6 +22,8 @@ from epsearch.records import Ending
 ROOM_SECONDS = 5
 """How long a look at the cluster's nodes is believed."""
 
+TIMED_OUT = "took longer than {:g} minutes, the limit that engine.trial_timeout sets"
+
 Judge = Callable[[int, float], bool]
 """`judge(step, metric) -> whether Ray's scheduler lets the trial go on`."""
 
@@ -43,6 +45,10 @@ class Dialogue:
     def __init__(self, arms: Arms, config: StudyConfig, logs: Logs) -> None:
         self._arms, self._config, self._logs = arms, config, logs
         self._members: dict[str, Member] = {}
+        self._began: dict[str, float] = {}
+        """Since when a trial has been training: since the first message of this try."""
+        self._unusable: dict[str, str] = {}
+        """Why the process of a trial is about to end."""
         self._trouble: Exception | None = None
         self._room, self._looked = 0, -float(ROOM_SECONDS)
 
@@ -86,11 +92,14 @@ class Dialogue:
     def _take_in(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
         message: Message = result[MESSAGE]
         member = study, asked = self._members[name]
+        self._began.setdefault(name, time.monotonic())
         self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed)
         if message.trouble is not None:
             raise message.trouble
         if message.checkpoint is not None and asked.checkpoint is not None:
             _keep(asked.checkpoint, message.checkpoint)
+        if message.unusable is not None:
+            self._unusable[name] = message.unusable
         if message.first == 0:
             study.begin_again(asked)
         go_on = True
@@ -103,13 +112,24 @@ class Dialogue:
             return False
         return True
 
+    def death(self, name: str) -> str | None:
+        """Why the process of a trial ended itself; None where it did not. Whether it restarts is Tune's to count."""
+        self._began.pop(name, None)
+        return self._unusable.pop(name, None)
+
     def bury(self, name: str, error: str) -> None:
         """A trial's process died, and Tune tries it no more."""
-        if self._trouble is None and name in self._members:
-            try:
-                self._end(name, Ending(kind="died", error=error))
-            except Exception as trouble:
-                self._trouble = trouble
+        self._end_here(name, Ending(kind="died", error=error))
+
+    def overdue(self) -> set[str]:
+        """The trials that have been training for longer than `engine.trial_timeout`, which end as such."""
+        if (limit := self._config.engine.trial_timeout) is None:
+            return set()
+        now = time.monotonic()
+        late = {name for name, began in self._began.items() if now - began > 60 * limit}
+        for name in late:
+            self._end_here(name, Ending(kind="timed_out", error=TIMED_OUT.format(limit)))
+        return late
 
     def checkpoint(self, name: str) -> Any:
         """Reference to the bytes of the checkpoint that a trial can go on from."""
@@ -132,8 +152,16 @@ class Dialogue:
             for study, asked in self._members.values():
                 study.tell(asked, Ending(kind="lost"))
 
+    def _end_here(self, name: str, ending: Ending) -> None:
+        if self._trouble is None and name in self._members:
+            try:
+                self._end(name, ending)
+            except Exception as trouble:
+                self._trouble = trouble
+
     def _end(self, name: str, ending: Ending) -> None:
         member = self._members[name]
+        self._began.pop(name, None)
         self._arms.tell(member, ending)
         del self._members[name]
 

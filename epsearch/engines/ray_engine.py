@@ -16,13 +16,13 @@ from epsearch.config import StudyConfig
 from epsearch.engines import ray_cluster
 from epsearch.engines.arms import Arms
 from epsearch.engines.interrupts import Interrupts
-from epsearch.engines.ray_dialogue import Abandoned, Dialogue
+from epsearch.engines.ray_dialogue import TIMED_OUT, Abandoned, Dialogue
 from epsearch.engines.ray_logs import Logs
 from epsearch.engines.ray_metrics import Metered
 from epsearch.engines.ray_trial import carry_out
 from epsearch.engines.ray_tune import run_trials
 from epsearch.engines.study import SharedStudy
-from epsearch.errors import StudyError, UserError
+from epsearch.errors import ProcessUnusable, StudyError, UserError
 from epsearch.progress import Listener
 from epsearch.wording import one_line
 
@@ -46,20 +46,36 @@ class RayEngine:
         """Carry out a task where a trial would run, with what a trial is given.
 
         Raises:
-            UserError, StudyError: that the task met, or its process died.
+            UserError, StudyError: that the task met; its processes died, or it took longer than a trial may.
         """
         self._connect()
-        asked = self._config.engine.resources
-        remote = ray.remote(num_cpus=asked.cpu, num_gpus=asked.gpu, max_retries=self._config.engine.max_failures)
-        future = remote(carry_out).remote(self._study, task)
-        try:
-            result, printed = ray.get(future)
-        except ray.exceptions.RayError as error:
-            raise StudyError(f"the process of the {task} died: {one_line(error)}") from error
-        self._logs.write(task, printed)
+        engine = self._config.engine
+        remote = ray.remote(
+            num_cpus=engine.resources.cpu,
+            num_gpus=engine.resources.gpu,
+            max_retries=engine.max_failures,
+            max_calls=1,  # a process that must not train again takes no trial
+        )(carry_out)
+        for _ in range(engine.max_failures + 1):
+            result, printed = self._result(task, remote.remote(self._study, task))
+            self._logs.write(task, printed)
+            if not isinstance(result, ProcessUnusable):
+                break
+        else:
+            raise StudyError(f"the process of the {task} died: {result}")
         if isinstance(result, UserError | StudyError):
             raise result
         return result
+
+    def _result(self, task: str, future: Any) -> Any:
+        limit = self._config.engine.trial_timeout
+        try:
+            return ray.get(future, timeout=None if limit is None else 60 * limit)
+        except ray.exceptions.GetTimeoutError:
+            ray.cancel(future, force=True)
+            raise StudyError(f"the {task} {TIMED_OUT.format(limit)}") from None
+        except ray.exceptions.RayError as error:
+            raise StudyError(f"the process of the {task} died: {one_line(error)}") from error
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""

@@ -139,7 +139,7 @@ class _Hearing(_Mine, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Its process died; whether it starts again, Tune knows."""
-        self._deaths[trial.trial_id] = _death(trial)
+        self._deaths[trial.trial_id] = self._dialogue.death(trial.trial_id) or _death(trial)
 
     def _scheduler(self, trial: Any) -> TrialScheduler | None:
         """Ray's scheduler of the trial's arm: baselines are not stopped for what the searched optimizer reaches."""
@@ -156,7 +156,7 @@ class _Hearing(_Mine, FIFOScheduler):  # type: ignore[misc]
 
 
 class _Pausing(tune.Callback):  # type: ignore[misc]
-    """Between two steps of Tune: signals take effect, and so does what has gone wrong."""
+    """Between two steps of Tune: signals take effect, what has gone wrong does, and trials that take too long end."""
 
     def __init__(self, dialogue: Dialogue, interrupts: Interrupts) -> None:
         self._dialogue, self._interrupts = dialogue, interrupts
@@ -167,6 +167,12 @@ class _Pausing(tune.Callback):  # type: ignore[misc]
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._interrupts.point():
             self._dialogue.raise_trouble()
+        if late := self._dialogue.overdue():
+            for trial in trials:
+                if trial.trial_id in late:
+                    # A thread that hangs cannot be ended, its process can. It is not a death that Tune may restart.
+                    trial.max_failures = 0
+                    ray.kill(trial.temporary_state.ray_actor)
 
 
 @contextlib.contextmanager
