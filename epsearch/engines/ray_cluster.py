@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +19,18 @@ import ray
 
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
-from epsearch.errors import UserError
+from epsearch.errors import StudyError, UserError
 from epsearch.studyfile import STORAGE_VARIABLE
+from epsearch.wording import one_line
 from epsearch.workloads.data_folder import DATA_VARIABLE
 
 CONNECT_SECONDS = 10
+
+LOOK_SECONDS = 5
+"""How often a run looks whether the cluster is still there, and what nodes it has."""
+
+GONE_SECONDS = 30
+"""A cluster that has not answered for so long is gone. After 60 Ray ends the process, and no message is ours."""
 
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells a submitted job's driver, in JSON, what the job was submitted with."""
@@ -35,7 +44,8 @@ def connected(config: StudyConfig) -> Iterator[Path]:
     what it brought there.
 
     Raises:
-        UserError: no cluster is at the address.
+        UserError: no cluster is at the address, or the study's folder cannot be sent there.
+        StudyError: Ray does not start on this machine.
     """
     if ray.is_initialized():
         yield config.folder
@@ -43,15 +53,22 @@ def connected(config: StudyConfig) -> Iterator[Path]:
     _hush()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.engine.address is None:
-        # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
-        with tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True) as session:
-            with _without_storage():
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
+        with contextlib.ExitStack() as stack:
             try:
-                yield config.folder
-            finally:
-                ray.shutdown()
+                # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
+                temporary = tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True)
+                session = stack.enter_context(temporary)
+                stack.callback(ray.shutdown)
+                with _without_storage():
+                    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                    ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
+            except Exception as error:
+                raise StudyError(
+                    f"Ray did not start on this machine: {type(error).__name__}: {one_line(error)}. It needs a network "
+                    "interface, some 1 GB of memory, and space in /tmp. Fix the cause and rerun the same command, or "
+                    "add --set engine.name=optuna."
+                ) from error
+            yield config.folder
         return
     environment: dict[str, Any] = {"env_vars": {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}}
     folder = config.folder
@@ -64,10 +81,15 @@ def connected(config: StudyConfig) -> Iterator[Path]:
     try:
         _knock(config.engine.address)
         ray.init(address=config.engine.address, runtime_env=environment, **quiet)
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        raise UserError(
+            f"{config.where('workload')}: the study's folder, {config.folder}, could not be sent to the cluster "
+            f"({one_line(error)}). Ray takes at most 500 MB; a .gitignore there names what stays behind."
+        ) from error
     except Exception as error:
         raise UserError(
             f"{config.where('engine.address')}: {config.engine.address} is no Ray cluster that answers "
-            f"({' '.join(str(error).split()):.300}). Start one with ray start --head; for one that asks for a token "
+            f"({one_line(error)}). Start one with ray start --head; for one that asks for a token "
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key, and the run has a Ray of its own."
         ) from error
     try:
@@ -88,11 +110,11 @@ def _hush() -> None:
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _knock(address: str) -> None:
+def _knock(address: str, seconds: float = CONNECT_SECONDS) -> None:
     """Raise an OSError where nothing listens; Ray would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
 
 
 @contextmanager
@@ -104,6 +126,42 @@ def _without_storage() -> Iterator[None]:
     finally:
         if storage is not None:
             os.environ[STORAGE_VARIABLE] = storage
+
+
+class Watch:
+    """Looks after the cluster while a study runs on it."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self._silent_since: float | None = None
+        self.room = max(1, room(config))
+        """How many trials the nodes have room for, at least one, when last looked."""
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look at the cluster, if that was a while ago.
+
+        Raises:
+            StudyError: it has not answered for `GONE_SECONDS`.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        address = ray.get_runtime_context().gcs_address
+        try:
+            # Ray's own functions would wait for it.
+            _knock(address, 2)
+        except OSError as error:
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            if now - self._silent_since >= GONE_SECONDS:
+                raise StudyError(
+                    f"Ray at {address} has not answered for {GONE_SECONDS} seconds ({one_line(error)}). Finished "
+                    "trials are saved; rerun the same command to resume."
+                ) from error
+        else:
+            self._silent_since = None
+            self.room = max(1, room(self._config))
+        self._looked = time.monotonic()
 
 
 def room(config: StudyConfig) -> int:

@@ -19,9 +19,6 @@ from epsearch.engines.ray_logs import Logs
 from epsearch.engines.ray_trial import MESSAGE, Message
 from epsearch.records import Ending
 
-ROOM_SECONDS = 5
-"""How long a look at the cluster's nodes is believed."""
-
 TIMED_OUT = "took longer than {:g} minutes, the limit that engine.trial_timeout sets"
 
 Judge = Callable[[int, float], bool]
@@ -50,7 +47,7 @@ class Dialogue:
         self._unusable: dict[str, str] = {}
         """Why the process of a trial is about to end."""
         self._trouble: Exception | None = None
-        self._room, self._looked = 0, -float(ROOM_SECONDS)
+        self.watch = ray_cluster.Watch(config)
 
     @property
     def limit(self) -> int:
@@ -58,11 +55,7 @@ class Dialogue:
 
         A trial that waits for room would choose its parameters knowing less than it could.
         """
-        if self._config.engine.workers is not None:
-            return self._config.engine.workers
-        if time.monotonic() - self._looked > ROOM_SECONDS:
-            self._room, self._looked = max(1, ray_cluster.room(self._config)), time.monotonic()
-        return self._room
+        return self._config.engine.workers or self.watch.room
 
     def ask(self, name: str) -> dict[str, Any] | str | None:
         """What Tune shall try next: its configuration, None for nothing now, or that there is no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,12 +69,15 @@ class RayEngine:
         return result
 
     def _result(self, task: str, future: Any) -> Any:
-        limit = self._config.engine.trial_timeout
+        limit, began = self._config.engine.trial_timeout, time.monotonic()
+        watch = ray_cluster.Watch(self._config)
+        while not ray.wait([future], timeout=1)[0]:
+            watch.look()
+            if limit is not None and time.monotonic() - began > 60 * limit:
+                ray.cancel(future, force=True)
+                raise StudyError(f"the {task} {TIMED_OUT.format(limit)}")
         try:
-            return ray.get(future, timeout=None if limit is None else 60 * limit)
-        except ray.exceptions.GetTimeoutError:
-            ray.cancel(future, force=True)
-            raise StudyError(f"the {task} {TIMED_OUT.format(limit)}") from None
+            return ray.get(future)
         except ray.exceptions.RayError as error:
             raise StudyError(f"the process of the {task} died: {one_line(error)}") from error
 
@@ -91,9 +95,13 @@ class RayEngine:
         except Abandoned as abandoned:
             dialogue.lose_all()
             raise abandoned.cause from None
-        except (tune.TuneError, ray.exceptions.RayError) as error:
+        except (tune.TuneError, ray.exceptions.RayError, OSError) as error:
+            # What of our own goes wrong is abandoned: an OSError is of Ray's connections or of Tune's files.
             dialogue.lose_all()
-            raise StudyError(f"Ray gave up: {one_line(error)}. What was settled is kept; run it again.") from error
+            raise StudyError(
+                f"Ray gave up: {type(error).__name__}: {one_line(error)}. Finished trials are saved; rerun the same "
+                "command to resume."
+            ) from error
         except BaseException:
             # Ctrl-C: say in the storage, if it still listens, that these trials are under way no more.
             dialogue.lose_all()

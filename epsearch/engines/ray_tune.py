@@ -22,9 +22,10 @@ from ray.tune.search import Searcher
 
 from epsearch.config import StudyConfig
 from epsearch.engines.interrupts import Interrupts
-from epsearch.engines.ray_dialogue import Dialogue
+from epsearch.engines.ray_dialogue import Abandoned, Dialogue
 from epsearch.engines.ray_trial import RayTrial
 from epsearch.engines.table import SCHEDULERS
+from epsearch.errors import StudyError
 from epsearch.loading import load_object
 from epsearch.wording import one_line
 
@@ -167,6 +168,10 @@ class _Pausing(tune.Callback):  # type: ignore[misc]
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._interrupts.point():
             self._dialogue.raise_trouble()
+        try:
+            self._dialogue.watch.look()
+        except StudyError as error:
+            raise Abandoned(error) from error
         if late := self._dialogue.overdue():
             for trial in trials:
                 if trial.trial_id in late:
