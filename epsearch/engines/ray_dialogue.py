@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from epsearch.engines import ray_cluster
 from epsearch.engines.arms import Arms, Member
 from epsearch.engines.ray_logs import Logs
 from epsearch.engines.ray_trial import MESSAGE, Message
-from epsearch.records import Ending
+from epsearch.progress import Listener
+from epsearch.records import Ending, write_atomically
 
 TIMED_OUT = "took longer than {:g} minutes, the limit that engine.trial_timeout sets"
 
@@ -39,8 +39,8 @@ class Dialogue:
     trial's failure.
     """
 
-    def __init__(self, arms: Arms, config: StudyConfig, logs: Logs) -> None:
-        self._arms, self._config, self._logs = arms, config, logs
+    def __init__(self, arms: Arms, config: StudyConfig, logs: Logs, listener: Listener) -> None:
+        self._arms, self._config, self._logs, self._listener = arms, config, logs, listener
         self._members: dict[str, Member] = {}
         self._began: dict[str, float] = {}
         """Since when a trial has been training: since the first message of this try."""
@@ -70,7 +70,7 @@ class Dialogue:
         if member is None:
             return str(Searcher.FINISHED)
         self._members[name] = member
-        return {"cell": member[1].cell.model_dump(), "checkpoint": None}
+        return {"cell": member[1].cell.model_dump(), "number": member[1].number, "checkpoint": None}
 
     def hear(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
         """Take in what a trial says, and answer whether it goes on."""
@@ -124,8 +124,14 @@ class Dialogue:
             self._end_here(name, Ending(kind="timed_out", error=TIMED_OUT.format(limit)))
         return late
 
+    def restarts(self, name: str, times: int, death: str) -> None:
+        """A trial whose process died is tried again, for so many times now."""
+        study, asked = self._members[name]
+        of = f"{times} of {self._config.engine.max_failures}"
+        self._listener.stage(f"trial {asked.number} of {study.optimizer} restarts ({of}): {death}")
+
     def checkpoint(self, name: str) -> Any:
-        """Reference to the bytes of the checkpoint that a trial can go on from."""
+        """Reference to the bytes of the checkpoint from which a trial continues; None where there is none."""
         _, asked = self._members[name]
         if self._config.training.checkpoint_every is None or asked.checkpoint is None:
             return None
@@ -159,11 +165,8 @@ class Dialogue:
         del self._members[name]
 
 
-def _keep(path: Path, bytes_: Any) -> None:
-    """Write a checkpoint's bytes to its file, whole or not at all; what is lost on the way costs the checkpoint."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _keep(path: Path, content: Any) -> None:
+    """Write a checkpoint's bytes to its file; what is lost on the way costs the checkpoint, not the trial."""
     with contextlib.suppress(OSError, ray.exceptions.RayError):
         path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(ray.get(bytes_))
-        temporary.replace(path)
-    temporary.unlink(missing_ok=True)
+        write_atomically(path, ray.get(content))

@@ -87,8 +87,8 @@ class RayEngine:
         if not left:
             return
         self._connect()
-        arms = Arms(studies, Metered(listener, self._config, settled, left))
-        dialogue = Dialogue(arms, self._config, self._logs)
+        metered = Metered(listener, self._config, settled, left)
+        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
                 run_trials(self._config, self._study, dialogue, interrupts, folder)

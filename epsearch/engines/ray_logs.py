@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from epsearch.engines.worker import cut
+
 
 class Logs:
-    """What workers print, in files of the run directory."""
+    """What workers print, in files of the run directory, each of some megabytes at most."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -17,5 +19,7 @@ class Logs:
         if text:
             with contextlib.suppress(OSError):
                 self._folder.mkdir(exist_ok=True)
-                with (self._folder / f"{name}.log").open("a", encoding="utf-8", errors="replace") as file:
-                    file.write(text)
+                with (self._folder / f"{name}.log").open("a+b") as file:
+                    file.write(text.encode(errors="replace"))
+                    file.flush()
+                    cut(file.fileno())

@@ -70,7 +70,8 @@ class Message:
 class RayTrial(tune.Trainable):  # type: ignore[misc]
     """One trial after another in one process, which keeps what it has loaded.
 
-    The driver makes a subclass for the study; `config` has the `cell`, and of a trial that goes on the `checkpoint`.
+    The driver makes a subclass for the study; `config` has the trial's `cell` and `number`, and the `checkpoint` from
+    which it continues.
     """
 
     study: ClassVar[StudyConfig]
@@ -100,7 +101,7 @@ class _Training:
     """One try of a trial, in a thread that waits at each report where a pruner or scheduler is to be asked."""
 
     def __init__(self, study: StudyConfig, config: dict[str, Any], folder: Path) -> None:
-        self._study, self._cell = study, Cell.model_validate(config["cell"])
+        self._study, self._cell, self._number = study, Cell.model_validate(config["cell"]), config["number"]
         self._asks = study.engine.pruner != "none"
         # The trial's own, below what Ray keeps of its session on this machine.
         self._file = folder / "checkpoint.pt"
@@ -175,7 +176,7 @@ class _Training:
         tasks = study_tasks(self._study)
         if self._study.engine.trial_timeout is not None:
             self._happened.put(None)  # from here on the driver counts the time
-        (ending,) = tasks.trials([self._cell], self._report, [self._file])
+        (ending,) = tasks.trials([self._cell], self._report, [self._file], numbers=[self._number])
         return ending
 
     def _report(self, _: int, seed_index: int, value: float) -> bool:

@@ -115,7 +115,9 @@ class _Hearing(_Mine, FIFOScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial is to start, or, since its process died, to start again."""
         trial.set_config({**trial.config, "checkpoint": self._dialogue.checkpoint(trial.trial_id)})
-        if trial.trial_id not in self._last and (scheduler := self._scheduler(trial)) is not None:
+        if (death := self._deaths.get(trial.trial_id)) is not None:
+            self._dialogue.restarts(trial.trial_id, trial.num_failures, death)
+        elif (scheduler := self._scheduler(trial)) is not None:
             scheduler.on_trial_add(tune_controller, trial)
         self._last.setdefault(trial.trial_id, {})
 
