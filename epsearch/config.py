@@ -517,7 +517,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
-        _check_name(self.name)
+        check_name(self.name)
         kind, reports, metric = self.workload.name, self.workload.reports, self.metric.name
         if kind is not None and metric not in reports:
             raise wrong(
@@ -607,7 +607,12 @@ class StudyConfig(Section):
                 )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a directory's below runs/.
+
+    Raises:
+        PydanticCustomError: the message says why.
+    """
     if not name.strip() or name != name.strip():
         raise wrong("must not be empty nor begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():

@@ -59,7 +59,7 @@ def connected(config: StudyConfig) -> Iterator[Path]:
                 temporary = tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True)
                 session = stack.enter_context(temporary)
                 stack.callback(ray.shutdown)
-                with _without_storage():
+                with no_storage_variable():
                     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
                     ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
             except Exception as error:
@@ -118,8 +118,8 @@ def _knock(address: str, seconds: float = CONNECT_SECONDS) -> None:
 
 
 @contextmanager
-def _without_storage() -> Iterator[None]:
-    """The processes of a local Ray inherit the environment; the storage's password is no business of theirs."""
+def no_storage_variable() -> Iterator[None]:
+    """Within, the environment has no storage: other processes and machines must not learn its password."""
     storage = os.environ.pop(STORAGE_VARIABLE, None)
     try:
         yield

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,9 +115,6 @@ class RayEngine:
 
 
 def _for_workers(config: StudyConfig, folder: Path) -> StudyConfig:
-    """The study with its folder as the workers have it, and without its storage: the password is the driver's alone."""
+    """The study with its folder as the workers have it, and without its storage."""
     workload = config.workload.model_copy(update={"folder": str(folder)})
-    engine = config.engine.model_copy(update={"storage": None})
-    bare = config.model_copy(update={"workload": workload, "engine": engine})
-    bare._source = replace(config._source, data={})
-    return bare
+    return config.without_storage().model_copy(update={"workload": workload})
