@@ -86,7 +86,7 @@ class Dialogue:
         message: Message = result[MESSAGE]
         member = study, asked = self._members[name]
         self._began.setdefault(name, time.monotonic())
-        self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed)
+        self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed, asked.number)
         if message.trouble is not None:
             raise message.trouble
         if message.checkpoint is not None and asked.checkpoint is not None:

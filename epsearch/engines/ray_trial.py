@@ -214,31 +214,21 @@ def carry_out(study: StudyConfig, task: str) -> tuple[Any, str]:
 
 
 def _attempt(work: Callable[[], Any]) -> Any:
-    """What `work` returns, or the trouble it met, after printing its traceback.
+    """What `work` returns, or the trouble it met.
 
-    Whatever it raises, sys.exit() among it: in a thread or a task of Ray's it would be lost, or end the process.
+    What the tasks raise is sorted. Anything else, as of an import that fails, would be lost in a thread of Ray's.
     """
     try:
         _printed()
         return work()
     except ProcessUnusable as error:
-        return error
+        return ProcessUnusable(str(error))
+    except (UserError, StudyError) as error:
+        # Not the exception itself: the driver cannot unpickle a class of the user's.
+        return (UserError if isinstance(error, UserError) else StudyError)(str(error))
     except BaseException as error:
-        # A UserError too may come from memory that ran out.
-        reason = _ends_process(error)
-        if reason is None and isinstance(error, UserError | StudyError):
-            return error
         traceback.print_exc()
-        return ProcessUnusable(reason) if reason else StudyError(f"{type(error).__name__}: {one_line(error)}")
-
-
-def _ends_process(error: BaseException) -> str | None:
-    """As `faults.ends_process`; it needs torch, which may be what could not be loaded."""
-    try:
-        from epsearch.training.faults import ends_process
-    except Exception:
-        return None
-    return ends_process(error)
+        return StudyError(f"{type(error).__name__}: {one_line(error)}")
 
 
 _loaded: tuple[StudyConfig, StudyTasks] | None = None
