@@ -7,9 +7,7 @@ import json
 import logging
 import math
 import os
-import socket
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ import ray
 
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
+from epsearch.engines.ray_watch import Watch, knock
 from epsearch.errors import StudyError, UserError
 from epsearch.studyfile import STORAGE_VARIABLE
 from epsearch.wording import one_line
@@ -26,22 +25,16 @@ from epsearch.workloads.data_folder import DATA_VARIABLE
 
 CONNECT_SECONDS = 10
 
-LOOK_SECONDS = 5
-"""How often a run looks whether the cluster is still there, and what nodes it has."""
-
-GONE_SECONDS = 30
-"""A cluster that has not answered for so long is gone. After 60 Ray ends the process, and no message is ours."""
-
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Where Ray tells a submitted job's driver, in JSON, what the job was submitted with."""
 
 
 @contextmanager
-def connected(config: StudyConfig) -> Iterator[Path]:
+def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
     """Within, Ray is there; what was started for it is ended. A Ray that this process uses already is left as it is.
 
     Gives where a worker finds the study's folder: the same path as here, or one that begins where Ray has unpacked
-    what it brought there.
+    what it brought there. `watch` looks after Ray until it is ended.
 
     Raises:
         UserError: no cluster is at the address, or the study's folder cannot be sent there.
@@ -58,6 +51,7 @@ def connected(config: StudyConfig) -> Iterator[Path]:
                 # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
                 temporary = tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True)
                 session = stack.enter_context(temporary)
+                stack.callback(watch.end)
                 stack.callback(ray.shutdown)
                 with no_storage_variable():
                     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -68,6 +62,7 @@ def connected(config: StudyConfig) -> Iterator[Path]:
                     "interface, some 1 GB of memory, and space in /tmp. Fix the cause and rerun the same command, or "
                     "add --set engine.name=optuna."
                 ) from error
+            watch.start(ray.get_runtime_context().gcs_address)
             yield config.folder
         return
     environment: dict[str, Any] = {"env_vars": {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}}
@@ -79,7 +74,7 @@ def connected(config: StudyConfig) -> Iterator[Path]:
         environment |= runtime_environment(folder)
         folder = Path()
     try:
-        _knock(config.engine.address)
+        knock(config.engine.address, CONNECT_SECONDS)
         ray.init(address=config.engine.address, runtime_env=environment, **quiet)
     except ray.exceptions.RuntimeEnvSetupError as error:
         raise UserError(
@@ -93,9 +88,11 @@ def connected(config: StudyConfig) -> Iterator[Path]:
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key, and the run has a Ray of its own."
         ) from error
     try:
+        watch.start(ray.get_runtime_context().gcs_address)
         yield folder
     finally:
         ray.shutdown()
+        watch.end()
 
 
 def _brought_along() -> bool:
@@ -110,13 +107,6 @@ def _hush() -> None:
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _knock(address: str, seconds: float = CONNECT_SECONDS) -> None:
-    """Raise an OSError where nothing listens; Ray would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
-
-
 @contextmanager
 def no_storage_variable() -> Iterator[None]:
     """Within, the environment has no storage: other processes and machines must not learn its password."""
@@ -126,42 +116,6 @@ def no_storage_variable() -> Iterator[None]:
     finally:
         if storage is not None:
             os.environ[STORAGE_VARIABLE] = storage
-
-
-class Watch:
-    """Looks after the cluster while a study runs on it."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        self._config = config
-        self._silent_since: float | None = None
-        self.room = max(1, room(config))
-        """How many trials the nodes have room for, at least one, when last looked."""
-        self._looked = time.monotonic()
-
-    def look(self) -> None:
-        """Look at the cluster, if that was a while ago.
-
-        Raises:
-            StudyError: it has not answered for `GONE_SECONDS`.
-        """
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return
-        address = ray.get_runtime_context().gcs_address
-        try:
-            # Ray's own functions would wait for it.
-            _knock(address, 2)
-        except OSError as error:
-            self._silent_since = now if self._silent_since is None else self._silent_since
-            if now - self._silent_since >= GONE_SECONDS:
-                raise StudyError(
-                    f"Ray at {address} has not answered for {GONE_SECONDS} seconds ({one_line(error)}). Finished "
-                    "trials are saved; rerun the same command to resume."
-                ) from error
-        else:
-            self._silent_since = None
-            self.room = max(1, room(self._config))
-        self._looked = time.monotonic()
 
 
 def room(config: StudyConfig) -> int:

@@ -16,8 +16,12 @@ from epsearch.engines import ray_cluster
 from epsearch.engines.arms import Arms, Member
 from epsearch.engines.ray_logs import Logs
 from epsearch.engines.ray_trial import MESSAGE, Message
+from epsearch.engines.ray_watch import Watch
 from epsearch.progress import Listener
 from epsearch.records import Ending, write_atomically
+
+ROOM_SECONDS = 5
+"""How long a look at the cluster's nodes is believed."""
 
 TIMED_OUT = "took longer than {:g} minutes, the limit that engine.trial_timeout sets"
 
@@ -39,7 +43,7 @@ class Dialogue:
     trial's failure.
     """
 
-    def __init__(self, arms: Arms, config: StudyConfig, logs: Logs, listener: Listener) -> None:
+    def __init__(self, arms: Arms, config: StudyConfig, logs: Logs, listener: Listener, watch: Watch) -> None:
         self._arms, self._config, self._logs, self._listener = arms, config, logs, listener
         self._members: dict[str, Member] = {}
         self._began: dict[str, float] = {}
@@ -47,7 +51,8 @@ class Dialogue:
         self._unusable: dict[str, str] = {}
         """Why the process of a trial is about to end."""
         self._trouble: Exception | None = None
-        self.watch = ray_cluster.Watch(config)
+        self.watch = watch
+        self._room, self._looked = max(1, ray_cluster.room(config)), time.monotonic()
 
     @property
     def limit(self) -> int:
@@ -55,7 +60,11 @@ class Dialogue:
 
         A trial that waits for room would choose its parameters knowing less than it could.
         """
-        return self._config.engine.workers or self.watch.room
+        if self._config.engine.workers is not None:
+            return self._config.engine.workers
+        if self.watch.answers and time.monotonic() - self._looked > ROOM_SECONDS:
+            self._room, self._looked = max(1, ray_cluster.room(self._config)), time.monotonic()
+        return self._room
 
     def ask(self, name: str) -> dict[str, Any] | str | None:
         """What Tune shall try next: its configuration, None for nothing now, or that there is no more."""

@@ -21,6 +21,7 @@ from epsearch.engines.ray_logs import Logs
 from epsearch.engines.ray_metrics import Metered
 from epsearch.engines.ray_trial import carry_out
 from epsearch.engines.ray_tune import run_trials
+from epsearch.engines.ray_watch import Watch
 from epsearch.engines.study import SharedStudy
 from epsearch.errors import ProcessUnusable, StudyError, UserError
 from epsearch.progress import Listener
@@ -35,6 +36,7 @@ class RayEngine:
         self._study = config
         self._stack = contextlib.ExitStack()
         self._connected = False
+        self._watch = Watch()
 
     def __enter__(self) -> RayEngine:
         return self
@@ -69,9 +71,8 @@ class RayEngine:
 
     def _result(self, task: str, future: Any) -> Any:
         limit, began = self._config.engine.trial_timeout, time.monotonic()
-        watch = ray_cluster.Watch(self._config)
         while not ray.wait([future], timeout=1)[0]:
-            watch.look()
+            self._watch.check()
             if limit is not None and time.monotonic() - began > 60 * limit:
                 ray.cancel(future, force=True)
                 raise StudyError(f"the {task} {TIMED_OUT.format(limit)}")
@@ -87,7 +88,7 @@ class RayEngine:
             return
         self._connect()
         metered = Metered(listener, self._config, settled, left)
-        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered)
+        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered, self._watch)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
                 run_trials(self._config, self._study, dialogue, interrupts, folder)
@@ -108,7 +109,7 @@ class RayEngine:
 
     def _connect(self) -> None:
         if not self._connected:
-            folder = self._stack.enter_context(ray_cluster.connected(self._config))
+            folder = self._stack.enter_context(ray_cluster.connected(self._config, self._watch))
             self._study = _for_workers(self._config, folder)
             self._connected = True
             ray_cluster.check_room(self._config)

@@ -36,6 +36,8 @@ TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    # Its own look at the nodes, for a status that nobody prints, blocks until Ray ends the process where they are gone.
+    "TUNE_STATE_REFRESH_PERIOD": "1000000000",
     # The new output cannot be told to be quiet; the old one can.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -171,7 +173,7 @@ class _Pausing(tune.Callback):  # type: ignore[misc]
         with self._interrupts.point():
             self._dialogue.raise_trouble()
         try:
-            self._dialogue.watch.look()
+            self._dialogue.watch.check()
         except StudyError as error:
             raise Abandoned(error) from error
         if late := self._dialogue.overdue():
