@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import ray
 import yaml
+from optuna.trial import TrialState
 
 from epsearch import loading
 from epsearch.engines import engine as engines
@@ -129,7 +130,8 @@ def test_a_cluster_that_dies_under_a_study(tmp_path: Path) -> None:
     assert "has not answered for 30 seconds (" in text
     assert "Finished trials are saved; rerun the same command to resume." in text
     assert "Traceback" not in text
-    assert {trial.user_attrs["fail_reason"] for trial in trials_of(folder)} == {"lost"}
+    # Where the process had to be ended, the next run marks them as lost.
+    assert {trial.state for trial in trials_of(folder)} <= {TrialState.RUNNING, TrialState.FAIL}
 
 
 def kill_servers(processes: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -137,36 +138,45 @@ def test_memory_that_runs_out_before_the_trials(ray_folder: RayFolder, while_: s
     assert "CUDA out of memory" in logs_of(ray_folder)
 
 
-@pytest.mark.parametrize(
-    "error", ["SystemExit(3)", "KeyboardInterrupt()", "EOFError('no line')", "ConnectionError('gone')"]
-)
-def test_what_the_users_code_raises_is_in_the_logs(ray_folder: RayFolder, error: str) -> None:
-    """Also what means something else to the machinery around it: in a trial, and in the probe."""
-    module = """
-        import pathlib
+ERRORS = {
+    1e-4: "SystemExit(3)",
+    1e-3: "KeyboardInterrupt()",
+    1e-2: "EOFError('no line')",
+    1e-1: "ConnectionError('gone')",
+}
 
+
+def test_what_a_trial_raises_is_in_the_logs(ray_folder: RayFolder) -> None:
+    """Also what means something else to the machinery around it."""
+    module = f"""
         def train(run):
             for epoch in run.epochs():
-                if run.lr == 1e-2 or {probing} and run.probing:
-                    raise {error}
                 run.report(score=run.lr)
+                if run.lr == 1e-4: raise {ERRORS[1e-4]}
+                if run.lr == 1e-3: raise {ERRORS[1e-3]}
+                if run.lr == 1e-2: raise {ERRORS[1e-2]}
+                if run.lr == 1e-1: raise {ERRORS[1e-1]}
         """
-    search = {"lr": [1e-3, 1e-2, 1e-1], "eps": 1e-8}
-    ray_folder.write(module.format(error=error, probing=False), search=search, engine={"workers": 1})
+    ray_folder.write(module, search={"lr": [1e-5, *ERRORS], "eps": 1e-8}, engine={"workers": 1})
     done = ray_folder.run()
     assert done.returncode == 0, done.stderr
     by_lr = {trial.params["lr"]: trial for trial in trials_of(ray_folder)}
-    name = error.partition("(")[0]
-    assert by_lr[1e-2].user_attrs["fail_reason"] == "raised"
-    assert by_lr[1e-2].user_attrs["error"].startswith(name)
-    assert by_lr[1e-3].state == by_lr[1e-1].state == TrialState.COMPLETE
-    assert f"raise {error}" in logs_of(ray_folder)
+    assert by_lr.pop(1e-5).state == TrialState.COMPLETE
+    logs = logs_of(ray_folder)
+    for lr, error in ERRORS.items():
+        assert by_lr[lr].user_attrs["fail_reason"] == "raised"
+        assert by_lr[lr].user_attrs["error"].startswith(error.partition("(")[0])
+        assert f"raise {error}" in logs
+        assert f"--- trial {by_lr[lr].number}: adam, lr 1e{round(math.log10(lr))}, " in logs
 
-    ray_folder.write(module.format(error=error, probing=True), search={**search, "eps": "endpoints"})
-    probing = ray_folder.run("--dir", str(ray_folder.path / "probing"))
-    assert probing.returncode == 1, probing.stderr
-    assert probing.stderr.startswith(f"epsearch: {name}")
-    assert f"raise {error}" in (ray_folder.path / "probing" / "logs" / "probe.log").read_text()
+
+@pytest.mark.parametrize("error", ["SystemExit(3)", "ConnectionError('gone')"])
+def test_what_the_probe_raises_is_in_the_logs(ray_folder: RayFolder, error: str) -> None:
+    ray_folder.write(f"def train(run):\n    raise {error}\n", search={"eps": "endpoints", "lr": 1e-3})
+    done = ray_folder.run()
+    assert done.returncode == 1, done.stderr
+    assert f"\nepsearch: {error.partition('(')[0]}: " in f"\n{done.stderr}"
+    assert f"raise {error}" in (ray_folder.run_directory / "logs" / "probe.log").read_text()
 
 
 def test_a_child_that_the_users_code_forks(ray_folder: RayFolder) -> None:
