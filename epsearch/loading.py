@@ -38,4 +38,6 @@ def raised(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"raises {type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"raises {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
+    text = str(error)
+    shown = text if len(text) <= 400 else f"{text[:399]}…"
+    return f"raises {type(error).__name__}: {shown} ({frame.filename}, line {frame.lineno})"

@@ -6,7 +6,9 @@ import json
 import math
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import optuna
 import pytest
@@ -127,6 +129,27 @@ def test_what_utf8_cannot_hold_is_written_all_the_same(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "a file name \udcff")
     assert path.read_text() == "a file name ?"
+
+
+@pytest.mark.parametrize(
+    "content", ["text", b"text", lambda file: file.write(b"text")], ids=["str", "bytes", "function"]
+)
+def test_content_is_written(content: str | bytes | Callable[[BinaryIO], object], tmp_path: Path) -> None:
+    write_atomically(tmp_path / "file", content)
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_content_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    def fail(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise RuntimeError("no more")
+
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    with pytest.raises(RuntimeError, match="no more"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_a_password_is_not_kept(tmp_path: Path) -> None:
             ["optimizer.name=adamw", "probe.lr=0.1"],
             ['optimizer.name: was "adam", is "adamw"', "probe.lr: was 0.001, is 0.1"],
         ),
+        # As a version resolved it that trained adamw without decay unless told otherwise.
+        (
+            ["optimizer.name=adamw", "optimizer.weight_decay=0"],
+            ["optimizer.name=adamw"],
+            ["optimizer.weight_decay: was 0.0, is 0.01"],
+        ),
         (
             [],
             ["training.lr_decay.at=[5]"],

@@ -109,7 +109,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamw": OptimizerRow(
         path="torch.optim.adamw:AdamW",
         eps_enters="outside the root: α / (√v̂ + ε)",
-        note="weight decay is decoupled: v does not see it",
+        note="weight decay, 0.01 by default, is decoupled: v does not see it",
         denominator=denominators.adam,
         weight_decay=0.01,
     ),

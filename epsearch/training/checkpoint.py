@@ -11,7 +11,7 @@ import torch
 
 from epsearch.records import ProbeHistory, write_atomically
 from epsearch.training.faults import ends_process
-from epsearch.training.log import described, log
+from epsearch.training.log import log, quoted
 
 _KEYS = {"state", "first_epoch", "reports", "history", "random", "values"}
 """Of a checkpoint: the state handed over, and where its trial was."""
@@ -37,10 +37,10 @@ class TrialCheckpoint:
         self.kept: dict[str, Any] | None = None
         if self._path is not None:
             # Of a process that was killed while it wrote.
-            for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
-                left.unlink(missing_ok=True)
-            if self._path.exists():
-                self._load(self._path, device)
+            with contextlib.suppress(OSError):
+                for left in self._path.parent.glob(f".{self._path.name}.*.tmp"):
+                    left.unlink(missing_ok=True)
+            self._load(self._path, device)
         self._saved = time.monotonic()
 
     @property
@@ -87,18 +87,20 @@ class TrialCheckpoint:
         except (OSError, RuntimeError) as error:  # torch's writer says RuntimeError of a full disk
             if ends_process(error) is not None:
                 raise
-            log(f"no checkpoint could be written to {self._path}: {described(error)}")
+            log(f"no checkpoint could be written to {self._path}: {quoted(error)}")
         self._saved = time.monotonic()
 
     def _load(self, path: Path, device: torch.device | None) -> None:
         try:
             # A pickle, as what a user hands over may be anything; it was written here, by code that is run anyway.
             kept = torch.load(path, map_location=device, weights_only=False)
+        except FileNotFoundError:
+            return
         except Exception as error:
             if ends_process(error) is not None:
                 raise
             # Empty, cut off, not a pickle; or a class that is in it was renamed since.
-            self.discard(described(error))
+            self.discard(quoted(error))
             return
         if _is_whole(kept):
             self.kept = kept

@@ -33,7 +33,7 @@ def ends_process(error: BaseException) -> str | None:
     """Why the process that met `error` must not train again, in one line; None where it may.
 
     An error of the user's code on a GPU may be the first sign of a broken context: where the text does not show it,
-    the GPU is synchronized, which fails in a broken one.
+    the GPUs in use are synchronized, which fails in a broken one.
     """
     for link in _causes(error):
         text = str(link)
@@ -48,7 +48,10 @@ def ends_process(error: BaseException) -> str | None:
             return _broken(text)
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         try:
-            torch.cuda.synchronize()
+            for device in range(torch.cuda.device_count()):
+                # Synchronizing one that is not used would put a context on it.
+                if torch.cuda.memory_reserved(device):
+                    torch.cuda.synchronize(device)
         except RuntimeError as broken:
             return _broken(str(broken))
     return None

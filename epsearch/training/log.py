@@ -6,8 +6,10 @@ import contextlib
 import sys
 import traceback
 
+from epsearch.labels import one_line
+
 LONGEST = 400
-"""Characters of an exception in a message; its traceback in the log has the rest."""
+"""Characters of an exception that a message quotes; its traceback in the log has the rest."""
 
 
 def log(text: str) -> None:
@@ -21,14 +23,18 @@ def log_error(error: BaseException) -> None:
     log("".join(traceback.format_exception(error)).rstrip())
 
 
+def quoted(error: BaseException) -> str:
+    """`ValueError: why` for a message."""
+    return one_line(described(error), LONGEST)
+
+
 def described(error: BaseException) -> str:
-    """`ValueError: why` in one line that any file can hold."""
+    """`ValueError: why`, all of it, in one line that any file can hold."""
     try:
         text = _writable(" ".join(str(error).split()))
     except Exception:
         text = "(its text cannot be shown)"
-    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _writable(text: str) -> str:

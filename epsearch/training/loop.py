@@ -11,7 +11,7 @@ import torch
 from epsearch.config import StudyConfig
 from epsearch.training.faults import ends_process
 from epsearch.training.fused import aligned, use_fused
-from epsearch.training.log import described
+from epsearch.training.log import quoted
 from epsearch.training.precision import autocast, loss_scaler
 from epsearch.training.run import Run
 from epsearch.training.schedule import lr_factor
@@ -73,7 +73,7 @@ class _Member:
                 if ends_process(error) is not None:
                     raise
                 # The model is another one since. Nothing was reported yet that a new start would report again.
-                run.start_again(f"it does not fit ({described(error)})")
+                run.start_again(f"it does not fit ({quoted(error)})")
                 self._build()
             else:
                 run.restore()

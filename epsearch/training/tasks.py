@@ -21,7 +21,7 @@ from epsearch.records import Cell, Ending, ProbeResult
 from epsearch.space import auto_beta2
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.faults import ends_process
-from epsearch.training.log import described, log, log_error
+from epsearch.training.log import log, log_error, quoted
 from epsearch.training.loop import train
 from epsearch.training.precision import set_precision
 from epsearch.training.run import Run
@@ -68,10 +68,16 @@ class StudyTasks:
         def train_one(runs: Sequence[Run]) -> None:
             (run,) = runs
             seed_all(run.seed)
-            train_function(run)
-            if os.getpid() != process:
-                # A child that the user's code forked must not train what comes next.
-                os._exit(0)
+            try:
+                train_function(run)
+            except BaseException as error:
+                if os.getpid() != process:
+                    log_error(error)
+                raise
+            finally:
+                if os.getpid() != process:
+                    # A child that the user's code forked must not train what comes next, however it ends.
+                    os._exit(0)
 
         self._train: Callable[[Sequence[Run]], None] = train_one
         self._batches: Callable[[], int] | None = None
@@ -273,7 +279,7 @@ class _SortedErrors:
             raise ProcessUnusable(reason, self._endings()) from error
         if not isinstance(error, UserError | StudyError):
             log_error(error)
-            raise StudyError(described(error)) from error
+            raise StudyError(quoted(error)) from error
 
 
 def _words(cell: Cell) -> str:

@@ -107,6 +107,26 @@ def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict
     assert re.sub(r"1e-06 ", "", " ".join(again)) == "0 1 2 0 1 2 3 4 5"
 
 
+def test_a_checkpoint_that_cannot_be_read(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
+    """Power failed while it was written: its trial trains again, and the study is complete."""
+    study_folder.write(MODULE.format(after="time.sleep(0.2)"), search={"lr": 1e-3}, training=KEEPING)
+    driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(epochs(study_folder)) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    time.sleep(1)  # the worker ends within a second of its driver
+    (checkpoint,) = (study_folder.run_directory / "checkpoints").glob("*.pt")
+    checkpoint.write_bytes(b"")
+    done = study_folder.run()
+    assert done.returncode == 0, done.stderr
+    check(study_folder, expected)
+    log = (study_folder.run_directory / "logs" / "worker-0.log").read_text()
+    assert f"the checkpoint {checkpoint} is deleted" in log
+
+
 def test_our_own_loop(tmp_path: Path, study_folder: StudyFolder) -> None:
     """A declarative workload needs nothing written for it: the killed study's values are those of one left alone."""
     sections = {

@@ -114,6 +114,34 @@ def test_loss_becomes_nan_in_our_loop(study_folder: StudyFolder) -> None:
     assert absurd.user_attrs["fail_reason"] == "diverged"
 
 
+@pytest.mark.parametrize("error", ["EOFError", "ConnectionResetError", "SystemExit", "KeyboardInterrupt"])
+def test_errors_of_the_code_that_look_like_those_of_a_worker(study_folder: StudyFolder, error: str) -> None:
+    """While probing, and in a trial: a message, and the traceback in the log."""
+    study_folder.write(
+        f"""
+        def train(run):
+            if run.probing or run.eps == 1e-6:
+                raise {error}("cut off")
+            for epoch in run.epochs():
+                run.report(score=run.eps)
+        """,
+        search={"lr": 1e-3, "eps": "grid"},
+    )
+    log = study_folder.run_directory / "logs" / "worker-0.log"
+    probed = study_folder.run()
+    assert probed.returncode == 1
+    assert f"{error}: cut off" in probed.stderr
+    assert "Traceback" not in probed.stderr
+    assert "Traceback (most recent call last)" in log.read_text()
+    log.unlink()
+    searched = study_folder.run("--dir", str(study_folder.run_directory), "--set", "search.eps=[1e-8, 1e-6, 1e-4]")
+    assert searched.returncode == 0, searched.stderr
+    failed = {row["eps"]: row for row in rows(study_folder) if row["state"] == "failed"}
+    assert {eps: row["fail_reason"] for eps, row in failed.items()} == {"1e-06": "raised"}
+    assert f"{error}: cut off" in log.read_text()
+    assert "--- trial 1: adam, lr 1e-3, eps 1e-6" in log.read_text()
+
+
 def test_several_seeds(study_folder: StudyFolder) -> None:
     """A trial's value is the mean of its seeds' bests; one seed without any value fails the trial."""
     study_folder.write(

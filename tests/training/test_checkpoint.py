@@ -352,6 +352,19 @@ def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_a_training_on_the_cpu_leaves_the_gpus_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context on each takes memory, and fails where another process has it all."""
+
+    def fail() -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", fail)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    own_loop(Kept(tmp_path / "c.pt").run(own_study()))
+    assert (tmp_path / "c.pt").exists()
+
+
 def test_the_probe_leaves_checkpoints_alone(tmp_path: Path) -> None:
     tasks = StudyTasks(own_study())
     assert tasks.probe().settings["steps"] == 5

@@ -122,17 +122,24 @@ def test_a_circle_of_causes_ends() -> None:
 def test_a_gpu_that_cannot_be_synchronized_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's code may catch the error of the GPU, or meet another one first."""
 
-    def fail() -> None:
-        raise RuntimeError(CUDA_ASSERT)
+    broken, synchronized = {1}, []
+
+    def synchronize(device: int) -> None:
+        synchronized.append(device)
+        if device in broken:
+            raise RuntimeError(CUDA_ASSERT)
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2**20 * (device < 2))
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
     assert (
         ends_process(KeyError("x"))
         == "the GPU can no longer be used by this process (CUDA error: device-side assert triggered)"
     )
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    broken.clear()
     assert ends_process(KeyError("x")) is None
+    assert synchronized == [0, 1] * 2, "a GPU that is not used is left alone"
 
 
 def test_the_reason_and_the_endings_reach_the_driver() -> None:

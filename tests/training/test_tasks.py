@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,28 @@ class TestTrials:
             tasks(train).probe()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("child", ["returns", "raises", "exits"])
+def test_a_forked_child_trains_nothing_more(child: str, script: type[Script], tmp_path: Path) -> None:
+    """Of what the parent goes on with; it ends where it leaves the user's function."""
+    trained, worker = tmp_path / "trained", os.getpid()
+    ends: dict[str, BaseException | None] = {"returns": None, "raises": ValueError("child"), "exits": SystemExit(3)}
+
+    def fork(lr: float, _: int, epoch: int) -> BaseException | None:
+        if (lr, epoch) == (1e-3, 1) and os.getpid() == worker:
+            if pid := os.fork():
+                assert os.waitpid(pid, 0)[1] == 0
+            else:
+                return ends[child]
+        with trained.open("a") as file:
+            print(lr, epoch, os.getpid() == worker, file=file)
+        return None
+
+    script.raises = staticmethod(fork)
+    assert kinds(tasks().trials(CELLS, go_on)) == ["finished"] * 3
+    assert [line for line in trained.read_text().splitlines() if line.endswith("False")] == []
+
+
 def test_batches_that_raise_end_all_that_are_not_over(script: type[Script]) -> None:
     script.raises = staticmethod(at(0.0, EOFError("truncated")))
     endings = tasks(train=False).trials(CELLS, lambda index, *_: index != 2)
@@ -204,12 +227,14 @@ def test_batches_that_raise_end_all_that_are_not_over(script: type[Script]) -> N
 def test_a_gpu_that_an_error_has_broken_ends_the_process(script: type[Script], monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's code has caught the GPU's error, or met another one first: the next trial would fail, and the next."""
 
-    def fail() -> None:
+    def fail(_: int) -> None:
         raise RuntimeError(CUDA_ASSERT)
 
     script.raises = staticmethod(at(1e-2, KeyError("batch")))
     worker = tasks()
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2**20)
     monkeypatch.setattr(torch.cuda, "synchronize", fail)
     with pytest.raises(ProcessUnusable, match="device-side assert triggered") as caught:
         worker.trials(CELLS, go_on)
@@ -238,6 +263,15 @@ class TestLoading:
         monkeypatch.setattr(Lockstep, "__init__", fail)
         with pytest.raises(ProcessUnusable):
             tasks(train=False)
+
+    def test_a_class_that_raises_a_book(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(self: Lockstep) -> None:
+            raise ValueError("once upon a time " * 1000)
+
+        monkeypatch.setattr(Lockstep, "__init__", fail)
+        with pytest.raises(UserError, match="raises ValueError: once upon a time") as caught:
+            tasks(train=False)
+        assert len(str(caught.value)) < 800
 
     def test_an_error_that_is_not_the_users_to_name(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
