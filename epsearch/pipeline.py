@@ -7,7 +7,6 @@ imported when it runs: reading a study file needs no Optuna, and the driver neve
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import shlex
 import tempfile
@@ -25,6 +24,7 @@ from epsearch.records import Cell, Ending, Outcome, ProbeHistory, ProbeResult
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
+from epsearch.trouble import of_system, reported
 from epsearch.wording import mask_url, shown
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(
 
     config = load(study, overrides)
     place = run_directory(config, directory)
-    with place.taken_for(config), open_engine(config, place.logs) as engine, _trouble(config, place):
+    with place.taken_for(config), open_engine(config, place.logs) as engine, reported(config, place):
         storage = open_storage(place.storage(config), config.where("engine.storage"))  # before an epoch is spent
         with leased(storage, config, place, listener, take_over=take_over):
             data_stage(config, listener)
@@ -85,7 +85,7 @@ def probe(
 
     config = load(study, overrides)
     place = run_directory(config, directory)
-    with place.taken_for(config), open_engine(config, place.logs) as engine, _trouble(config, place):
+    with place.taken_for(config), open_engine(config, place.logs) as engine, reported(config, place):
         data_stage(config, listener)
         return probe_stage(config, place, engine, listener)
 
@@ -96,7 +96,7 @@ def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
 
     place = RunDirectory(Path(directory))
     config = place.load()
-    with _trouble(config, place):
+    with reported(config, place):
         return report_stage(
             config, open_storage(place.storage(config), config.where("engine.storage")), place, listener, redraw=True
         )
@@ -114,48 +114,6 @@ def load(study: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
         check_url(config.engine.storage, config.where("engine.storage"))
     return config
-
-
-DATABASES = ("sqlalchemy", "sqlite3", "psycopg")
-"""Packages whose errors are the storage's; Optuna wraps most of them."""
-
-
-@contextlib.contextmanager
-def _trouble(config: StudyConfig, place: RunDirectory) -> Iterator[None]:
-    """A storage, a disk or a network that fails on the way is said in one message; what was done before is kept."""
-    try:
-        yield
-    except Exception as error:
-        # By name: none of these packages is imported here.
-        of_storage = type(error).__module__.partition(".")[0] in DATABASES
-        if of_storage or type(error).__name__ == "StorageInternalError":
-            from epsearch.engines.storage import reason
-
-            url = place.storage(config)
-            raise StudyError(
-                f"{mask_url(url)}: the storage failed ({reason(url, error)}). What was written before is kept: fix the "
-                "cause (disk space? the database server?) and run the same command to resume."
-            ) from None
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise StudyError(
-                f"{_of_system(error)} What was written before is kept: run the same command to resume."
-            ) from error
-        raise
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-
-def _of_system(error: OSError) -> str:
-    """What the system reports, about which file, and the remedy where it is known."""
-    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
-    text = f"{error.filename}: {what}." if error.filename else f"{what:.300}."
-    if error.errno in NO_ROOM:
-        return f"{text} Make room."
-    if error.errno in NOT_WRITABLE:
-        return f"{text} Check its permissions."
-    return text
 
 
 def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirectory:
@@ -329,7 +287,7 @@ def report_stage(
             write_report(outcome, drawn)
         except OSError as error:
             raise StudyError(
-                f"the report could not be written to {place.path}: {_of_system(error)} Every trial is kept. "
+                f"the report could not be written to {place.path}: {of_system(error)} Every trial is kept. "
                 f"Draw it again: epsearch report {shlex.quote(str(place.path))}"
             ) from error
         if main := studies.get(config.optimizer.name):

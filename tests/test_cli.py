@@ -207,6 +207,66 @@ def test_wrong_storages(case: tuple[str, ...], small: CommandLine) -> None:
         assert path.is_dir() or "cret" not in path.read_text()
 
 
+def test_check_refuses_a_storage_that_no_driver_can_open(small: CommandLine) -> None:
+    """Without connecting: a server that is away is no mistake in the file."""
+    for url, problem in [
+        ("foo://bar", "(Can't load plugin: sqlalchemy.dialects:foo). Write a URL such as"),
+        ("mssql+pymssql://u:secret@h/d", "(No module named 'pymssql'). Install its driver"),
+        ("nonsense", "a URL that cannot be parsed"),
+    ]:
+        message = small.refuses("check", "s.yaml", "--set", f"engine.storage={url}")
+        assert message.startswith("--set engine.storage=")
+        assert problem in message
+        assert "secret" not in message
+    assert small("check", "s.yaml", "--set", "engine.storage=postgresql+psycopg://u@127.0.0.1:1/d").code == 0
+
+
+DAMAGED = [
+    ("garbled", "is damaged, or not a database: restore a copy, or move it away to start the study again."),
+    ("directory", "is a directory: move it away, or name another file."),
+    ("read-only", "writable."),
+]
+
+
+@pytest.mark.parametrize(("what", "remedy"), DAMAGED, ids=lambda text: text)
+def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
+    assert small("run", "s.yaml").code == 0
+    database = small.folder / "runs" / "s" / "study.db"
+    report = (small.folder / "runs" / "s" / "report.html").read_bytes()
+    settings = []
+    if what == "garbled":
+        database.write_bytes(b"no database" * 1000)
+    elif what == "directory":
+        database.unlink()
+        database.mkdir()
+    else:  # as root, too
+        settings = ["--set", f"engine.storage=sqlite:///file:{database}?mode=ro&uri=true", "--dir", "other"]
+    message = small.refuses("run", "s.yaml", *settings)
+    assert "engine.storage: sqlite:///" in message
+    assert message.endswith(remedy)
+    assert "\n" not in message
+    if not settings:
+        assert remedy in small.refuses("report", "runs/s")
+        assert (small.folder / "runs" / "s" / "report.html").read_bytes() == report
+
+
+def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert small("run", "s.yaml").code == 0
+    place = small.folder / "runs" / "s"
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
+    # The variable does not lead elsewhere ...
+    monkeypatch.setenv("EPSEARCH_STORAGE", f"sqlite:///{small.folder}/empty.db")
+    assert small("report", "runs/s").code == 0
+    assert (place / "trials.csv").read_bytes() == before[place / "trials.csv"]
+    assert not (small.folder / "empty.db").exists()
+    # ... and a storage that lost the study is no reason to forget it.
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
+    (place / "study.db").unlink()
+    message = small.refuses("report", "runs/s")
+    assert f"trials.csv holds 1 trial, but sqlite:///{place}/study.db has none" in message
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_wrong_directories(small: CommandLine) -> None:
     refuses, folder = small.refuses, small.folder
     (folder / "file").write_text("")

@@ -12,6 +12,7 @@ from epsearch.config import StudyConfig
 from epsearch.errors import UserError
 from epsearch.rundir import RunDirectory
 from epsearch.studyfile import load_study
+from epsearch.wording import mask_url
 
 VISION = "workload: {name: vision, dataset: digits, model: mlp}\n"
 TPE = ("engine.sampler=tpe", "engine.trials=5", "search.eps=continuous")
@@ -163,3 +164,86 @@ def test_the_storage_lies_in_the_directory(name: str, tmp_path: Path) -> None:
     assert url.database == str(tmp_path / name / "study.db")
     other = study(tmp_path, "engine.storage=postgresql://h/d")
     assert place.storage(other) == "postgresql://h/d"
+
+
+OTHER = "postgresql+psycopg://u:secret@other/d"
+
+
+def resume(folder: Path, *overrides: str) -> None:
+    """Run again in a directory where trials have begun."""
+    with RunDirectory(folder / "run").taken_for(study(folder, *overrides)) as _:
+        RunDirectory(folder / "run").begin_trials()
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "remedy"),
+    [
+        ("", OTHER, "remove engine.storage and unset EPSEARCH_STORAGE"),
+        (OTHER, "", "set engine.storage, or EPSEARCH_STORAGE, to that URL"),
+        (OTHER, "postgresql+psycopg://u:secret@third/d", "set engine.storage, or EPSEARCH_STORAGE, to that URL"),
+    ],
+)
+def test_the_storage_does_not_change(
+    first: str, then: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = RunDirectory(tmp_path / "run")
+
+    def runs_with(url: str) -> None:
+        monkeypatch.setenv("EPSEARCH_STORAGE", url)
+        resume(tmp_path)
+
+    runs_with(first)
+    runs_with(first)
+    with pytest.raises(UserError) as error:
+        runs_with(then)
+    shown = [url.replace("secret", "***") or f"sqlite:///{place.path}/study.db" for url in (first, then)]
+    assert f"the trials of this run directory are in {shown[0]}, but" in str(error.value)
+    assert f"engine.storage is {shown[1]}. To resume, {remedy};" in str(error.value)
+    # What was recorded counts, whatever the variable is.
+    kept = place.load()
+    assert mask_url(place.storage(kept)) == shown[0]
+    # A study that was moved: its record is edited.
+    record = place.study.read_text()
+    line = next(line for line in record.splitlines() if line.startswith("  storage:"))
+    place.study.write_text(record.replace(line, f"  storage: {shown[1] if then else 'null'}"))
+    runs_with(then)
+
+
+def test_only_the_password_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EPSEARCH_STORAGE", OTHER)
+    resume(tmp_path)
+    place = RunDirectory(tmp_path / "run")
+    assert place.storage(place.load()) == OTHER
+    monkeypatch.setenv("EPSEARCH_STORAGE", OTHER.replace("secret", "changed"))
+    assert place.storage(place.load()) == OTHER.replace("secret", "changed")
+    monkeypatch.setenv("EPSEARCH_STORAGE", OTHER.replace("u:", "v:"))
+    assert place.storage(place.load()) == OTHER.replace("secret", "***")
+
+
+def test_a_wrong_storage_may_be_corrected_before_the_first_trial(tmp_path: Path) -> None:
+    take(tmp_path, f"engine.storage={OTHER}")
+    take(tmp_path)
+
+
+def test_a_relative_path_of_sqlite_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "50% off"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    take(tmp_path, "engine.storage=sqlite:///all.db")
+    monkeypatch.chdir("/")
+    place = RunDirectory(tmp_path / "run")
+    assert make_url(place.storage(place.load())).database == f"{folder}/all.db"
+
+
+@pytest.mark.parametrize("what", ["garbled", "directory"])
+def test_a_database_that_is_none(what: str, tmp_path: Path) -> None:
+    """It is taken for one that holds results: opening it says what is wrong."""
+    take(tmp_path)
+    database = tmp_path / "run" / "study.db"
+    if what == "garbled":
+        database.write_bytes(b"no database" * 1000)
+        with pytest.raises(UserError, match=r"training\.epochs: was 20, is 3"):
+            take(tmp_path, "training.epochs=3")
+    else:
+        database.mkdir()
+    take(tmp_path)

@@ -66,6 +66,12 @@ class Driver(NamedTuple):
         pid = os.getpid()
         return cls(socket.gethostname(), pid, str(directory), since, _machine(), _started(pid))
 
+    @classmethod
+    def read(cls, row: str) -> Driver:
+        """The driver of a row, which another version of epsearch may have written."""
+        known = json.loads(row)
+        return cls(**{name: known.get(name, "") for name in cls._fields})
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, in {self.directory}, since {self.since}"
 
@@ -116,7 +122,7 @@ class Lease:
                 claim: Any = sa.insert(LEASES).values(study=self._study, **self._row())
                 still_running = None
             else:
-                holder = Driver(**json.loads(row.driver))
+                holder = Driver.read(row.driver)
                 lapsed = row.now - row.renewed > LAPSE_SECONDS or holder.is_gone()
                 if not (lapsed or take_over):
                     raise UserError(self._refusal(holder))
@@ -185,7 +191,7 @@ class Lease:
                     self._renewed = began
                     return
                 row = connection.execute(sa.select(LEASES).where(self._here)).first()
-            by = f"by {Driver(**json.loads(row.driver))}" if row else "by another driver, which has ended"
+            by = f"by {Driver.read(row.driver)}" if row else "by another driver, which has ended"
             self._lost = (
                 f'the study "{self._study}" in {self._shown} was taken over {by}. This driver has stopped and '
                 "writes nothing more; finished trials are kept."

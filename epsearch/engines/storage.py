@@ -110,7 +110,8 @@ def _remedy(url: str, error: BaseException) -> str:
     if isinstance(error, ImportError):
         return "Install its driver; for PostgreSQL: pip install 'epsearch[postgres]' and a URL postgresql+psycopg://…"
     if ":***@" in url or "=***" in url:
-        return f"No file keeps the password: set {STORAGE_VARIABLE} to the whole URL."
+        other = f", and {STORAGE_VARIABLE} names another database" if os.environ.get(STORAGE_VARIABLE) else ""
+        return f"No file keeps the password{other}: set {STORAGE_VARIABLE} to the whole URL."
     if url.startswith("sqlite"):
         return _sqlite_remedy(url, str(error.__cause__ or error))
     if "permission denied" in str(error):

@@ -98,15 +98,21 @@ def test_all_is_deleted(study_folder: StudyFolder) -> None:
 def test_a_new_study_does_not_resume_the_checkpoints_of_a_deleted_one(study_folder: StudyFolder) -> None:
     """A file under the number of a trial to come is another cell's."""
     module = """
+        import os, pathlib, signal
+
         def train(run):
             start = run.restore() or {"epoch": 0}
             for epoch in run.epochs():
                 run.report(score=start["epoch"] + 1, checkpoint={"epoch": 100})
+                if (pathlib.Path(__file__).parent / "deadly").exists() and run.lr == 1e-4 and run.eps == 1e-8:
+                    os.kill(os.getpid(), signal.SIGKILL)
         """
     study_folder.write(module, training={"checkpoint_every": 0})
-    checkpoints = study_folder.run_directory / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / "adam-0.pt").write_bytes(b"of another study")
+    (study_folder.path / "deadly").touch()
+    assert study_folder.run().returncode == 0
+    assert (study_folder.run_directory / "checkpoints" / "adam-0.pt").exists()
+    (study_folder.path / "deadly").unlink()
+    (study_folder.run_directory / "study.db").unlink()
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
     assert {trial.value for trial in trials(f"sqlite:///{study_folder.run_directory}/study.db")} == {1.0}
