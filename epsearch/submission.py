@@ -8,36 +8,29 @@ through the log of a small job that writes it there.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
-import gzip
-import io
 import os
 import re
 import secrets
 import shlex
 import shutil
-import sqlite3
-import sys
-import tarfile
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pydantic_core import PydanticCustomError
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from epsearch.archive import BEGIN, END, unpack
 from epsearch.config import StudyConfig, check_name
 from epsearch.engines.ray_cluster import no_storage_variable
 from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import StudyError, UserError
 from epsearch.studyfile import load_study
-from epsearch.wording import mask_password, mask_url, mask_urls_in, one_line, shown
+from epsearch.wording import mask_password, mask_url, mask_urls_in, one_line
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 """Environment variable of Ray's own, for the address of the job API."""
@@ -51,10 +44,6 @@ STUDY = "epsearch_study"
 FETCHED_FROM = ".job"
 """File of a fetched run directory: the job that it is a copy of, which may be fetched again."""
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run directory that is never fetched: resuming from a checkpoint runs whatever code is in it."""
-
-BEGIN, END = "-----BEGIN RUN DIRECTORY-----", "-----END RUN DIRECTORY-----"
 LOOK_SECONDS = 0.5
 
 
@@ -165,7 +154,7 @@ class Cluster:
         place = local_copy(name, directory)
         with self._trouble(job):
             copier = self._client.submit_job(
-                entrypoint=f"exec python3 -m epsearch.submission {RUNS}/{shlex.quote(name)}",
+                entrypoint=f"exec python3 -m epsearch.archive {RUNS}/{shlex.quote(name)}",
                 submission_id=f"{job}-fetch-{secrets.token_hex(2)}",
             )
             self._ended(copier)
@@ -177,7 +166,7 @@ class Cluster:
         if not (begin and end):
             raise UserError(f"{job}: its run directory could not be read: {one_line(head[-1000:])[-300:]}")
         try:
-            left_out = _unpack(archive, place)
+            left_out = unpack(archive, place)
             (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
         except OSError as error:
             raise StudyError(
@@ -303,79 +292,3 @@ def _packed(config: StudyConfig, study: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as alone:
         shutil.copy(study, alone)
         yield Path(alone)
-
-
-def _write_out(directory: Path) -> None:
-    """Print a run directory as a tar file in base64: what `fetch` reads.
-
-    Left out are checkpoints, which only the cluster can go on from. The database is copied by SQLite's own backup: it
-    may be written meanwhile.
-    """
-    if not (directory / "study.yaml").exists():
-        sys.exit(f"{directory} is not there yet; the job's log says why.")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar, tempfile.TemporaryDirectory() as scratch:
-        for path in sorted(directory.rglob("*")):
-            name = path.relative_to(directory)
-            if name.parts[0] in (CHECKPOINTS, ".lock") or path.suffix == ".tmp" or not path.is_file():
-                continue
-            if name.suffix == ".db":
-                copy = Path(scratch) / name.name
-                # One that is damaged is sent as it is.
-                with (
-                    contextlib.suppress(sqlite3.Error),
-                    contextlib.closing(sqlite3.connect(path, timeout=60)) as here,
-                    contextlib.closing(sqlite3.connect(copy)) as there,
-                ):
-                    here.backup(there)
-                    path = copy  # noqa: PLW2901 - the copy stands for it
-            elif "db-" in name.suffix:
-                continue
-            # A trial may end meanwhile, and what was its file be gone.
-            with contextlib.suppress(FileNotFoundError):
-                tar.add(path, arcname=str(name))
-    print(BEGIN, base64.encodebytes(archive.getvalue()).decode(), END, sep="\n", flush=True)
-
-
-def _unpack(archive: str, directory: Path) -> list[str]:
-    """Write the files of `_write_out` below `directory`; the names of checkpoints, which are left out.
-
-    Raises:
-        UserError: it is damaged, or has anything but plain files below it. Then nothing is written.
-        OSError: it cannot be written here.
-    """
-    try:
-        content = gzip.decompress(base64.b64decode(archive))
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            members = {_safe(member, directory): member for member in tar if not member.isdir()}
-            files = {path: opened.read() for path, member in members.items() if (opened := tar.extractfile(member))}
-    except (binascii.Error, gzip.BadGzipFile, zlib.error, EOFError, tarfile.TarError) as error:
-        raise UserError(
-            f"what was fetched is damaged ({type(error).__name__}: {one_line(error)}); try again."
-        ) from error
-    left_out = [path for path in files if path.parts[0] == CHECKPOINTS]
-    for path in left_out:
-        del files[path]
-    for path, file in files.items():
-        (directory / path).parent.mkdir(parents=True, exist_ok=True)
-        (directory / path).write_bytes(file)
-    return [str(path) for path in left_out]
-
-
-def _safe(member: tarfile.TarInfo, directory: Path) -> PurePosixPath:
-    """The path of a plain file that stays below `directory`.
-
-    By hand, as `tarfile.data_filter` is missing from Python 3.11.2, and lets links in.
-    """
-    path = PurePosixPath(member.name)
-    inside = path.parts and not path.is_absolute() and ".." not in path.parts
-    if not (member.isreg() and inside and (directory / path).resolve().is_relative_to(directory.resolve())):
-        raise UserError(
-            f"what was fetched has {shown(member.name)}, which is not a plain file of a run directory: nothing was "
-            "written. A run directory of epsearch's has no such file; do not trust this cluster."
-        )
-    return path
-
-
-if __name__ == "__main__":
-    _write_out(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ import pytest
 import ray
 import yaml
 
+from epsearch import archive as archives
 from epsearch import submission
 from tests.conftest import CommandLine
 
@@ -115,7 +116,7 @@ def archive(*members: Member) -> str:
                 info.linkname = text.decode()
             tar.addfile(info, io.BytesIO(text))
     encoded = base64.encodebytes(content.getvalue()).decode()
-    return f"{submission.BEGIN}\n{encoded}{submission.END}\n"
+    return f"{archives.BEGIN}\n{encoded}{archives.END}\n"
 
 
 PLAIN: list[Member] = [("trials.csv", tarfile.REGTYPE, b"text"), ("logs/a.log", tarfile.REGTYPE, b"text")]
@@ -182,8 +183,8 @@ def test_the_name_in_a_jobs_metadata_is_a_studys(api: JobApi, command_line: Comm
 
 def test_a_damaged_archive(api: JobApi, command_line: CommandLine) -> None:
     whole = archive(("study.db", tarfile.REGTYPE, bytes(range(256)) * 99))
-    head, tail = whole[: len(whole) // 2], f"\n{submission.END}\n"
-    for printed in (f"{head}{tail}", f"{submission.BEGIN}\n{tail}", f"{submission.BEGIN}\nabc{tail}"):
+    head, tail = whole[: len(whole) // 2], f"\n{archives.END}\n"
+    for printed in (f"{head}{tail}", f"{archives.BEGIN}\n{tail}", f"{archives.BEGIN}\nabc{tail}"):
         api.printed = printed
         assert "what was fetched is damaged" in command_line.refuses("fetch", "sent-1")
     api.printed = "python3: No module named epsearch"
@@ -206,8 +207,8 @@ def test_a_damaged_database_is_sent_as_it_is(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "study.db").write_bytes(b"not a database")
     with sqlite3.connect(tmp_path / "whole.db") as whole:
         whole.execute("CREATE TABLE trials (number INTEGER)")
-    submission._write_out(tmp_path)
-    printed = capsys.readouterr().out.partition(submission.BEGIN)[2].partition(submission.END)[0]
+    archives.write_out(tmp_path)
+    printed = capsys.readouterr().out.partition(archives.BEGIN)[2].partition(archives.END)[0]
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(printed))) as tar:
         damaged = tar.extractfile("study.db")
         assert damaged is not None
