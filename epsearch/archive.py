@@ -35,7 +35,11 @@ def write_out(directory: Path) -> None:
     if not (directory / "study.yaml").exists():
         sys.exit(f"{directory} is not there yet; the job's log says why.")
     archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar, tempfile.TemporaryDirectory() as scratch:
+    # Links as the files that they lead to: `unpack` takes no others.
+    with (
+        tarfile.open(fileobj=archive, mode="w:gz", dereference=True) as tar,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         for path in sorted(directory.rglob("*")):
             name = path.relative_to(directory)
             if name.parts[0] in (CHECKPOINTS, ".lock") or path.suffix == ".tmp" or not path.is_file():

@@ -216,6 +216,20 @@ def test_a_damaged_database_is_sent_as_it_is(tmp_path: Path, capsys: pytest.Capt
         assert "whole.db" in tar.getnames()
 
 
+def test_links_of_a_run_directory_arrive_as_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("study.yaml", "checkpoints/adam-0.pt"):
+        (run / name).write_text("content")
+    (run / "report.html").symlink_to(run / "study.yaml")
+    (run / "trials.csv").hardlink_to(run / "study.yaml")
+    archives.write_out(run)
+    printed = capsys.readouterr().out.partition(archives.BEGIN)[2].partition(archives.END)[0]
+    assert archives.unpack(printed, tmp_path / "fetched") == []
+    assert files_below(tmp_path / "fetched") == ["report.html", "study.yaml", "trials.csv"]
+    assert not (tmp_path / "fetched" / "report.html").is_symlink()
+
+
 NONSENSE: dict[str, tuple[int, bytes]] = {
     "a page": (200, b"<html>Welcome to nginx!</html>"),
     "another JSON": (200, b'{"hello": ["world"]}'),
