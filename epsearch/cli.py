@@ -224,7 +224,7 @@ def submit(
         _end(130, f"Left; the job goes on: {again(job)}")
     place = None
     try:
-        place = cluster.fetch(job, directory)
+        place = cluster.fetch(job, directory, _note)
     except UserError as error:
         typer.echo(f"epsearch: {error}", err=True)
     if place is not None:
@@ -271,7 +271,7 @@ def fetch(job: Job, address: Address, directory: Directory = None) -> None:
     """Copy a submitted study's run directory here, also while it is running."""
     from epsearch.console import say
 
-    say(_console(), f"Fetched to {_cluster(address).fetch(job, directory)}")
+    say(_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
 
 
 @app.command()
@@ -345,13 +345,17 @@ def _console() -> Console:
     return Console()
 
 
+def _note(text: str) -> None:
+    typer.echo(f"epsearch: {text}", err=True)
+
+
 def _cluster(address: str) -> Cluster:
     try:
         from epsearch.submission import Cluster
     except ImportError as error:
-        raise UserError(
-            f"submitting needs a package that is not installed ({error}): pip install 'epsearch[ray]'"
-        ) from error
+        from epsearch.loading import not_imported
+
+        raise UserError(f"submitting to Ray {not_imported(error, 'ray')}") from error
     logging.disable(logging.INFO)  # Ray's own account of what it uploads
     return Cluster(address)
 

@@ -402,8 +402,9 @@ class EngineSection(Section):
     """What stops hopeless trials: an Optuna pruner; or, with ray, one of Ray Tune's schedulers (asha …)."""
     trials: Count | None = None
     """How many trials a sampler makes; a grid runs every cell."""
-    workers: Count = 1
-    """Trials trained at the same time, each in a process of its own. (With ray, `resources` say how many.)"""
+    workers: Count | None = None
+    """Trials trained at the same time, each in its own process. Default: 1; with ray, as many as the nodes have room
+    for."""
     together: Count = 1
     """Trials that one process trains in lockstep over the same batches."""
     storage: str | None = None
@@ -419,16 +420,26 @@ class EngineSection(Section):
     """For ray, the cluster: auto (the one that this machine is a node of) or host:port; unless given, a Ray is
     started for the run on this machine, and ended after it."""
     resources: ResourcesSection = ResourcesSection()
-    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}. As many run at once as the nodes have room for."""
-    max_concurrent: Count | None = None
-    """For ray, the most trials at the same time; unless given, what the nodes have room for."""
+    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_keys(cls, data: Any) -> Any:
+        """Earlier versions wrote `max_concurrent` for ray, beside a `workers` of 1, into every resolved study."""
+        if not (isinstance(data, dict) and "max_concurrent" in data):
+            return data
+        limit = data["max_concurrent"]
+        data = {key: value for key, value in data.items() if key != "max_concurrent"}
+        if data.get("workers") in (None, 1) and (limit is not None or data.get("name") == "ray"):
+            data["workers"] = limit
+        return data
 
     @property
     def concurrent(self) -> bool:
         """Whether a trial may be asked for while others are under way."""
         if self.name == "ray":
-            return self.max_concurrent != 1
-        return self.workers * self.together > 1
+            return self.workers != 1
+        return (self.workers or 1) * self.together > 1
 
 
 class StudyConfig(Section):
@@ -506,7 +517,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
-        _check_name(self.name)
+        check_name(self.name)
         kind, reports, metric = self.workload.name, self.workload.reports, self.metric.name
         if kind is not None and metric not in reports:
             raise wrong(
@@ -596,7 +607,12 @@ class StudyConfig(Section):
                 )
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a directory's below runs/.
+
+    Raises:
+        PydanticCustomError: the message says why.
+    """
     if not name.strip() or name != name.strip():
         raise wrong("must not be empty nor begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
@@ -620,7 +636,7 @@ def _check_decades(bounds: Bounds, points: Callable[[float, float], object], exa
 
 
 _REMEDY = {
-    "optuna": "remove it: resources and max_concurrent say how many trials run at once",
+    "optuna": "remove it: each trial has its own process there",
     "ray": "remove it, or write name: ray",
 }
 """What to do about a key of this engine's, under another engine."""

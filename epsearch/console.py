@@ -142,7 +142,7 @@ class Terminal(Listener):
         outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
         if ending.error:
             outcome += f": {ending.error.splitlines()[0]:.200}"
-        if ending.error or not self._console.is_terminal:
+        if ending.error or ending.kind in FAILURES or not self._console.is_terminal:
             of = f"{self._settled + self._done}/{self._total}"
             self.stage(f"[{of}] {where}: {outcome}{self._summary()}")
         else:

@@ -6,6 +6,8 @@ import importlib
 import traceback
 from typing import Any
 
+from epsearch.wording import one_line
+
 
 def load_object(path: str) -> Any:
     """The object that `module:attribute` names.
@@ -18,6 +20,17 @@ def load_object(path: str) -> Any:
     for part in attribute.split("."):
         loaded = getattr(loaded, part)
     return loaded
+
+
+def not_imported(error: ImportError, extra: str) -> str:
+    """`needs a package that is not installed …`: what a message says of an extra whose import failed.
+
+    A package that is there and cannot be imported (a missing shared library, another version) is another matter.
+    """
+    reason = f"({type(error).__name__}: {one_line(error)})"
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == extra:
+        return f"needs a package that is not installed {reason}: pip install 'epsearch[{extra}]'"
+    return f"could not be imported {reason}. Check the installed versions: pip install --upgrade 'epsearch[{extra}]'"
 
 
 def raised(error: BaseException) -> str:

@@ -8,31 +8,29 @@ through the log of a small job that writes it there.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import io
 import os
 import re
 import secrets
 import shlex
 import shutil
-import sqlite3
-import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic_core import PydanticCustomError
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from epsearch.config import StudyConfig
+from epsearch.archive import BEGIN, END, unpack
+from epsearch.config import StudyConfig, check_name
+from epsearch.engines.ray_cluster import no_storage_variable
 from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import StudyError, UserError
-from epsearch.studyfile import STORAGE_VARIABLE, load_study
-from epsearch.wording import mask_password, mask_url, mask_urls_in
+from epsearch.studyfile import load_study
+from epsearch.wording import mask_password, mask_url, mask_urls_in, one_line
 
 ADDRESS_VARIABLE = "RAY_API_SERVER_ADDRESS"
 """Environment variable of Ray's own, for the address of the job API."""
@@ -46,7 +44,6 @@ STUDY = "epsearch_study"
 FETCHED_FROM = ".job"
 """File of a fetched run directory: the job that it is a copy of, which may be fetched again."""
 
-BEGIN, END = "-----BEGIN RUN DIRECTORY-----", "-----END RUN DIRECTORY-----"
 LOOK_SECONDS = 0.5
 
 
@@ -78,7 +75,8 @@ class Cluster:
         Raises:
             UserError: the study is wrong, is for another engine, or would show a password.
         """
-        config = load_study(study, settings)
+        with no_storage_variable():  # the cluster has its own
+            config = load_study(study, settings)
         _check(config, study, settings)
         slug = re.sub(r"[^A-Za-z0-9_-]+", "-", config.name).strip("-") or "study"
         job = f"{slug}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
@@ -115,13 +113,17 @@ class Cluster:
             async for text in self._client.tail_job_logs(job):
                 write(text)
 
-        with self._trouble(job):
-            self._client.get_job_info(job)
-            try:
-                asyncio.run(tail())
-            except RuntimeError as error:
-                raise StudyError(f"the connection broke ({_one_line(error)}); the job goes on: {again(job)}") from error
+        self.details(job)
+        try:
+            asyncio.run(tail())
             return self._ended(job)
+        except BrokenPipeError:  # of our own output
+            raise
+        except Exception as error:  # of requests, aiohttp and Ray, and what a proxy's answer leads to
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise StudyError(
+                f"{self._address}: the connection broke ({reason}); the job goes on: {again(job)}"
+            ) from error
 
     def stop(self, job: str) -> bool:
         """End a job, as Ctrl-C would; False if it had ended already."""
@@ -132,19 +134,27 @@ class Cluster:
             self._ended(job)
             return True
 
-    def fetch(self, job: str, directory: Path | None) -> Path:
+    def fetch(self, job: str, directory: Path | None, note: Callable[[str], object] = print) -> Path:
         """Copy a job's run directory, as it is now, to `directory` or runs/<name of the study>; where it is.
 
+        What is left out of it goes to `note`.
+
         Raises:
-            UserError: the job is no study's, has no run directory yet, or another run is in the way here.
+            UserError: the job is no study's, has no run directory yet, or another run is in the way here; the job's
+                name or its files would end up elsewhere.
+            StudyError: the files cannot be written here.
         """
         name = (self.details(job).metadata or {}).get(STUDY)
         if name is None:
             raise UserError(f"{job}: is no job of epsearch's; there is nothing to fetch.")
+        try:
+            check_name(name)
+        except PydanticCustomError as error:
+            raise UserError(f"{job}: the name of its study is refused: {error.message()}") from error
         place = local_copy(name, directory)
         with self._trouble(job):
             copier = self._client.submit_job(
-                entrypoint=f"exec python3 -m epsearch.submission {RUNS}/{shlex.quote(name)}",
+                entrypoint=f"exec python3 -m epsearch.archive {RUNS}/{shlex.quote(name)}",
                 submission_id=f"{job}-fetch-{secrets.token_hex(2)}",
             )
             self._ended(copier)
@@ -154,9 +164,17 @@ class Cluster:
         head, begin, rest = printed.partition(BEGIN)
         archive, end, _ = rest.partition(END)
         if not (begin and end):
-            raise UserError(f"{job}: its run directory could not be read: {_one_line(head)[-300:]}")
-        _unpack(base64.b64decode(archive), place)
-        (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
+            raise UserError(f"{job}: its run directory could not be read: {one_line(head[-1000:])[-300:]}")
+        try:
+            left_out = unpack(archive, place)
+            (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
+        except OSError as error:
+            raise StudyError(
+                f"{place}: the run directory of {job} could not be written there ({one_line(error)}); fix that and "
+                f"run: epsearch fetch {job}"
+            ) from error
+        if left_out:
+            note(f"{job}: checkpoints are not fetched ({len(left_out)} left out): resuming from one runs code in it.")
         return place
 
     def _ended(self, job: str) -> JobDetails:
@@ -169,27 +187,37 @@ class Cluster:
         """What goes wrong in between is the user's to mend, and is said in one line."""
         try:
             yield
-        except StudyError:  # said already, and a RuntimeError too
+        except (StudyError, UserError):  # said already, and a RuntimeError and a ValueError too
             raise
         except AuthenticationError as error:
             raise UserError(
-                f"{self._address}: this cluster asks for a token ({_one_line(error)}). Set RAY_AUTH_MODE=token, and "
+                f"{self._address}: this cluster asks for a token ({one_line(error)}). Set RAY_AUTH_MODE=token, and "
                 "RAY_AUTH_TOKEN to what `ray get-auth-token` prints on its head node (or save that as "
                 "~/.ray/auth_token)."
             ) from error
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # An answer that is no JSON, or another JSON than Ray's. (That of requests is an OSError as well.)
+            raise UserError(
+                f"{self._address}: what answers there is not a Ray cluster's dashboard ({type(error).__name__}: "
+                f"{one_line(error)})."
+            ) from error
         except OSError as error:  # ConnectionError, and what requests raises
             raise UserError(
-                f"{self._address}: nothing answers there ({_one_line(error)}). It is the head node's dashboard, "
+                f"{self._address}: nothing answers there ({one_line(error)}). It is the head node's dashboard, "
                 "started by `ray start --head`, or a tunnel to it."
             ) from error
         except RuntimeError as error:
             if job and "404" in str(error):
                 raise UserError(f"{job}: no such job at {self._address}. {self._known()}") from error
-            raise UserError(f"{self._address}: {_one_line(error)}") from error
+            raise UserError(f"{self._address}: {one_line(error)}") from error
 
     def _known(self) -> str:
+        try:
+            listed = self._client.list_jobs()
+        except Exception:  # there is a message already
+            return ""
         jobs = sorted(
-            (job for job in self._client.list_jobs() if STUDY in (job.metadata or {})),
+            (job for job in listed if STUDY in (job.metadata or {})),
             key=lambda job: job.start_time or 0,
             reverse=True,
         )
@@ -218,7 +246,7 @@ def describe(job: str, details: JobDetails, logs: str) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(began))
         lines[0] += f", {'took' if ended else 'for'} {minutes:.1f} min since {when}"
     if details.status in (JobStatus.FAILED, JobStatus.PENDING) and details.message:
-        lines.append(_one_line(details.message)[-500:])
+        lines.append(one_line(details.message, 500))
     # What is recommended at the end is no news.
     said = [line for line in logs.partition("\nNext\n")[0].splitlines() if line.strip()]
     return "\n".join([*lines, *said[-1:]])
@@ -236,11 +264,10 @@ def _check(config: StudyConfig, study: Path, settings: Sequence[str]) -> None:
             f"{config.where('engine.name')}: a cluster is for the engine ray; add --set engine.name=ray "
             f"(instead of {config.engine.name} and the keys that are its own)."
         )
-    text = study.read_text(encoding="utf-8")
-    url = config.engine.storage
-    written = url is not None and config._source.place(("engine", "storage")) != STORAGE_VARIABLE
+    url, text = config.engine.storage, study.read_text(encoding="utf-8")
     if (
-        (written and mask_url(url or "") != url)
+        # The value as well as the text, where YAML's escapes may hide it.
+        (url is not None and mask_url(url) != url)
         or mask_urls_in(text) != text
         or any(mask_password(setting) != setting for setting in settings)
     ):
@@ -265,52 +292,3 @@ def _packed(config: StudyConfig, study: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as alone:
         shutil.copy(study, alone)
         yield Path(alone)
-
-
-def _one_line(error: object) -> str:
-    return f"{' '.join(str(error).split()):.500}"
-
-
-def _write_out(directory: Path) -> None:
-    """Print a run directory as a tar file in base64: what `fetch` reads.
-
-    Left out are checkpoints, which only the cluster can go on from. The database is copied by SQLite's own backup: it
-    may be written meanwhile.
-    """
-    if not (directory / "study.yaml").exists():
-        sys.exit(f"{directory} is not there yet; the job's log says why.")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar, tempfile.TemporaryDirectory() as scratch:
-        for path in sorted(directory.rglob("*")):
-            name = path.relative_to(directory)
-            if name.parts[0] in ("checkpoints", ".lock") or path.suffix == ".tmp" or not path.is_file():
-                continue
-            if name.suffix == ".db":
-                copy = Path(scratch) / name.name
-                with (
-                    contextlib.closing(sqlite3.connect(path, timeout=60)) as here,
-                    contextlib.closing(sqlite3.connect(copy)) as there,
-                ):
-                    here.backup(there)
-                path = copy  # noqa: PLW2901 - the copy stands for it
-            elif "db-" in name.suffix:
-                continue
-            # A trial may end meanwhile, and what was its file be gone.
-            with contextlib.suppress(FileNotFoundError):
-                tar.add(path, arcname=str(name))
-    print(BEGIN, base64.encodebytes(archive.getvalue()).decode(), END, sep="\n", flush=True)
-
-
-def _unpack(archive: bytes, directory: Path) -> None:
-    """Write an archive's files below `directory`, and nowhere else."""
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        for member in tar:
-            path = (directory / member.name).resolve()
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is not None and path.is_relative_to(directory.resolve()):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content.read())
-
-
-if __name__ == "__main__":
-    _write_out(Path(sys.argv[1]))

@@ -71,6 +71,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
+def one_line(text: object, length: int = 300) -> str:
+    """The text of an error in one line, cut at `length` characters."""
+    return f"{' '.join(str(text).split()):.{length}}"
+
+
 def suggestion(found: object, allowed: Iterable[str]) -> str:
     """`Did you mean "adam"? There are: …` for a misspelt name."""
     names = list(allowed)

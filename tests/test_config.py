@@ -145,10 +145,6 @@ WRONG: dict[str, tuple[str, ...]] = {
         "line 2: engine.address: a Ray Client has Tune run in the cluster",
         "with address: auto.",
     ),
-    "workers by Ray": (
-        "engine: {name: ray, workers: 4}",
-        "line 2: engine.workers: has no meaning for the engine ray; remove it: resources and max_concurrent say how",
-    ),
     "trials together by Ray": (
         "engine: {name: ray, together: 4}",
         "engine.together: has no meaning for the engine ray",
@@ -516,7 +512,7 @@ def random_study(draw: random.Random) -> dict[str, Any]:
     decay: Any = draw.choice(["cosine", {"at": [3, 1], **some(factor=0.5)}])
     loop = some(lr_decay=decay, warmup=9, clip_norm=0.25, accumulate=2, compile=True, channels_last=True)
     by_ray = {"name": "ray", "resources": {"gpu": draw.choice([0.25, 2])}}
-    by_ray |= some(address="auto", max_concurrent=9, pruner="asha")
+    by_ray |= some(address="auto", workers=9, pruner="asha")
     place = draw.choice([some(workers=3, together=2, pruner="median"), by_ray])
     storage = draw.choice([None, "sqlite:////tmp/a b.db", "postgresql+psycopg://u@h/d"])
     return {
@@ -564,11 +560,45 @@ def test_the_resolved_study_reads_back(seed: int, tmp_path: Path) -> None:
 
 def test_where_trials_run_may_change(tmp_path: Path) -> None:
     """A study begun on this machine goes on in a cluster; its limits may change as well."""
-    ray = ["name=ray", "address=auto", "resources={cpu: 2, gpu: 0.5}", "max_concurrent=8", "max_failures=0"]
+    ray = ["name=ray", "address=auto", "resources={cpu: 2, gpu: 0.5}", "workers=8", "max_failures=0"]
     ray += ["trial_timeout=30"]
     here, there = written(tmp_path, LINE_1), written(tmp_path, LINE_1, *(f"engine.{setting}" for setting in ray))
     assert identity(here) == identity(there)
     assert (here.engine.concurrent, there.engine.concurrent) == (False, True)
+
+
+def test_workers_mean_the_same_by_either_engine(tmp_path: Path) -> None:
+    """The same file runs by Optuna and by Ray: `workers` is how many trials run at the same time."""
+    studies = {
+        (engine, workers): written(tmp_path, LINE_1, f"engine.name={engine}", f"engine.workers={workers}").engine
+        for engine in ("optuna", "ray")
+        for workers in ("null", 1, 2)
+    }
+    assert {key: engine.workers for key, engine in studies.items()} == {
+        key: key[1] if key[1] != "null" else None for key in studies
+    }
+    # Without it, Ray fills its nodes and Optuna trains one trial after the other.
+    concurrent = [key for key, engine in studies.items() if engine.concurrent]
+    assert concurrent == [("optuna", 2), ("ray", "null"), ("ray", 2)]
+
+
+@pytest.mark.parametrize(
+    ("older", "workers"),
+    [
+        ("name: ray, workers: 1, max_concurrent: null", None),
+        ("name: ray, workers: 1, max_concurrent: 3", 3),
+        ("name: ray, max_concurrent: 3", 3),
+        ("name: optuna, workers: 2, max_concurrent: null", 2),
+        ("name: optuna, workers: 1, max_concurrent: null", 1),
+    ],
+)
+def test_the_resolved_study_of_an_older_version_reads_back(older: str, workers: int | None, tmp_path: Path) -> None:
+    """Ray had its own key for the number of trials at a time, and every resolved study has both."""
+    engine = written(tmp_path, f"{LINE_1}engine: {{{older}}}\n").engine
+    assert engine.workers == workers
+    assert "max_concurrent" not in engine.model_dump()
+    now = written(tmp_path, LINE_1, f"engine.name={engine.name}")
+    assert identity(written(tmp_path, f"{LINE_1}engine: {{{older}}}\n")) == identity(now)
 
 
 def test_the_packaged_schema_is_that_of_the_models() -> None:

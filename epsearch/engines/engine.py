@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from epsearch.config import StudyConfig
 from epsearch.engines.table import ENGINES
 from epsearch.errors import UserError
-from epsearch.loading import load_object
+from epsearch.loading import load_object, not_imported
 from epsearch.progress import Listener
 
 if TYPE_CHECKING:
@@ -43,14 +43,11 @@ def open_engine(config: StudyConfig, logs: Path) -> Engine:
     """The engine that the study names; what its workers print goes to files in `logs`.
 
     Raises:
-        UserError: a package that it needs is not installed.
+        UserError: a package that it needs is not installed, or cannot be imported.
     """
     name = config.engine.name
     try:
         engine: Engine = load_object(ENGINES[name].path)(config, logs)
     except ImportError as error:
-        raise UserError(
-            f"{config.where('engine.name')}: {name} needs a package that is not installed ({error}): "
-            f"pip install 'epsearch[{name}]'"
-        ) from error
+        raise UserError(f"{config.where('engine.name')}: {name} {not_imported(error, name)}") from error
     return engine

@@ -44,7 +44,7 @@ class OptunaEngine:
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._together = config.engine.together
-        self._pool = Pool(config, config.engine.workers, logs)
+        self._pool = Pool(config, config.engine.workers or 1, logs)
 
     def __enter__(self) -> OptunaEngine:
         self._pool.__enter__()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +17,10 @@ import ray
 
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
-from epsearch.errors import UserError
+from epsearch.engines.ray_watch import Watch, knock
+from epsearch.errors import StudyError, UserError
 from epsearch.studyfile import STORAGE_VARIABLE
+from epsearch.wording import one_line
 from epsearch.workloads.data_folder import DATA_VARIABLE
 
 CONNECT_SECONDS = 10
@@ -28,14 +30,15 @@ JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 
 @contextmanager
-def connected(config: StudyConfig) -> Iterator[Path]:
+def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
     """Within, Ray is there; what was started for it is ended. A Ray that this process uses already is left as it is.
 
     Gives where a worker finds the study's folder: the same path as here, or one that begins where Ray has unpacked
-    what it brought there.
+    what it brought there. `watch` looks after Ray until it is ended.
 
     Raises:
-        UserError: no cluster is at the address.
+        UserError: no cluster is at the address, or the study's folder cannot be sent there.
+        StudyError: Ray does not start on this machine.
     """
     if ray.is_initialized():
         yield config.folder
@@ -43,15 +46,24 @@ def connected(config: StudyConfig) -> Iterator[Path]:
     _hush()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.engine.address is None:
-        # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
-        with tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True) as session:
-            with _without_storage():
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
+        with contextlib.ExitStack() as stack:
             try:
-                yield config.folder
-            finally:
-                ray.shutdown()
+                # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
+                temporary = tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True)
+                session = stack.enter_context(temporary)
+                stack.callback(watch.end)
+                stack.callback(ray.shutdown)
+                with no_storage_variable():
+                    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                    ray.init(address="local", include_dashboard=False, _temp_dir=session, **quiet)
+            except Exception as error:
+                raise StudyError(
+                    f"Ray did not start on this machine: {type(error).__name__}: {one_line(error)}. It needs a network "
+                    "interface, some 1 GB of memory, and space in /tmp. Fix the cause and rerun the same command, or "
+                    "add --set engine.name=optuna."
+                ) from error
+            watch.start(ray.get_runtime_context().gcs_address)
+            yield config.folder
         return
     environment: dict[str, Any] = {"env_vars": {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}}
     folder = config.folder
@@ -62,18 +74,25 @@ def connected(config: StudyConfig) -> Iterator[Path]:
         environment |= runtime_environment(folder)
         folder = Path()
     try:
-        _knock(config.engine.address)
+        knock(config.engine.address, CONNECT_SECONDS)
         ray.init(address=config.engine.address, runtime_env=environment, **quiet)
+    except ray.exceptions.RuntimeEnvSetupError as error:
+        raise UserError(
+            f"{config.where('workload')}: the study's folder, {config.folder}, could not be sent to the cluster "
+            f"({one_line(error)}). Ray takes at most 500 MB; a .gitignore there names what stays behind."
+        ) from error
     except Exception as error:
         raise UserError(
             f"{config.where('engine.address')}: {config.engine.address} is no Ray cluster that answers "
-            f"({' '.join(str(error).split()):.300}). Start one with ray start --head; for one that asks for a token "
+            f"({one_line(error)}). Start one with ray start --head; for one that asks for a token "
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key, and the run has a Ray of its own."
         ) from error
     try:
+        watch.start(ray.get_runtime_context().gcs_address)
         yield folder
     finally:
         ray.shutdown()
+        watch.end()
 
 
 def _brought_along() -> bool:
@@ -88,16 +107,9 @@ def _hush() -> None:
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _knock(address: str) -> None:
-    """Raise an OSError where nothing listens; Ray would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-
-
 @contextmanager
-def _without_storage() -> Iterator[None]:
-    """The processes of a local Ray inherit the environment; the storage's password is no business of theirs."""
+def no_storage_variable() -> Iterator[None]:
+    """Within, the environment has no storage: other processes and machines must not learn its password."""
     storage = os.environ.pop(STORAGE_VARIABLE, None)
     try:
         yield

@@ -1,18 +1,21 @@
 """What a Ray worker does: a trial as Ray Tune's Trainable, and the tasks that come before the trials.
 
 Nothing a trial does is a failure to Ray: what the user's code raises, and what ends the study, are told to the driver
-like any other result. So Ray's `max_failures` counts what it is for: processes and machines that die.
+like any other result. So Ray's `max_failures` counts what it is for: processes and machines that die. A process that
+must not train again ends itself, once the driver knows why.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import queue
 import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,11 +24,15 @@ import ray
 from ray import tune
 
 from epsearch.config import StudyConfig
-from epsearch.errors import StudyError, UserError
+from epsearch.errors import ProcessUnusable, StudyError, UserError
 from epsearch.records import Cell, Ending
+from epsearch.wording import one_line
 
 if TYPE_CHECKING:
     from epsearch.training.tasks import StudyTasks
+
+Trouble = UserError | StudyError | ProcessUnusable
+"""What is passed on to the driver instead of raised."""
 
 MESSAGE = "epsearch"
 """The key of a Tune result that holds the `Message`."""
@@ -52,6 +59,8 @@ class Message:
     """How the trial ended, in its last message."""
     trouble: UserError | StudyError | None = None
     """What ends the study, as every trial would meet it."""
+    unusable: str | None = None
+    """Why the process ends next: the trial died, and continues in another one."""
     checkpoint: Any = None
     """Reference to the bytes of a new checkpoint."""
     printed: str = ""
@@ -61,7 +70,8 @@ class Message:
 class RayTrial(tune.Trainable):  # type: ignore[misc]
     """One trial after another in one process, which keeps what it has loaded.
 
-    The driver makes a subclass for the study; `config` has the `cell`, and of a trial that goes on the `checkpoint`.
+    The driver makes a subclass for the study; `config` has the trial's `cell` and `number`, and the `checkpoint` from
+    which it continues.
     """
 
     study: ClassVar[StudyConfig]
@@ -78,6 +88,8 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train until there is something to tell."""
+        if self._training.unusable:
+            os._exit(1)
         return {MESSAGE: self._training.next_message()}
 
     def cleanup(self) -> None:
@@ -89,18 +101,21 @@ class _Training:
     """One try of a trial, in a thread that waits at each report where a pruner or scheduler is to be asked."""
 
     def __init__(self, study: StudyConfig, config: dict[str, Any], folder: Path) -> None:
-        self._study, self._cell = study, Cell.model_validate(config["cell"])
+        self._study, self._cell, self._number = study, Cell.model_validate(config["cell"]), config["number"]
         self._asks = study.engine.pruner != "none"
         # The trial's own, below what Ray keeps of its session on this machine.
         self._file = folder / "checkpoint.pt"
         if (kept := config["checkpoint"]) is not None:
             self._file.write_bytes(ray.get(kept))
         self._handed_over = self._version()
-        self._happened: queue.SimpleQueue[tuple[int, float] | Ending | UserError | StudyError] = queue.SimpleQueue()
+        self._happened: queue.SimpleQueue[tuple[int, float] | Ending | Trouble | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._waiting = self._ended = False
         self._told = 0
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self.unusable = False
+        """Whether this process must end."""
 
     def next_message(self) -> Message:
         """What has happened since the last one; waits until something has."""
@@ -111,7 +126,7 @@ class _Training:
             self._answer(True)
         message = Message(first=self._told)
         began = time.monotonic()
-        while not (message.ending or message.trouble or self._waiting):
+        while not (message.ending or message.trouble or self.unusable or self._waiting):
             try:
                 happened = self._happened.get(timeout=TOGETHER_SECONDS if message.reports else LOOK_SECONDS)
             except queue.Empty:
@@ -119,8 +134,12 @@ class _Training:
                 if message.reports or self._version() != self._handed_over:
                     break
                 continue
+            if happened is None:
+                break
             if isinstance(happened, Ending):
                 message.ending = happened
+            elif isinstance(happened, ProcessUnusable):
+                message.unusable, self.unusable = str(happened), True
             elif isinstance(happened, Exception):
                 message.trouble = happened
             else:
@@ -149,25 +168,28 @@ class _Training:
         self._answers.put(go_on)
 
     def _train(self) -> None:
-        try:
-            _printed()
-            (ending,) = study_tasks(self._study).trials([self._cell], self._report, [self._file])
-            self._happened.put(ending)
-        except (UserError, StudyError) as error:
-            self._happened.put(error)
-        except Exception as error:
-            traceback.print_exc()
-            self._happened.put(StudyError(f"{type(error).__name__}: {error}"))
-        except BaseException as error:
-            # sys.exit() ends a thread without a word, and the driver would wait for ever.
-            traceback.print_exc()
-            self._happened.put(Ending(kind="raised", error=f"{type(error).__name__}: {error}"))
+        happened = _attempt(self._trial)
+        self._end_child()
+        self._happened.put(happened)
+
+    def _trial(self) -> Ending:
+        tasks = study_tasks(self._study)
+        if self._study.engine.trial_timeout is not None:
+            self._happened.put(None)  # from here on the driver counts the time
+        (ending,) = tasks.trials([self._cell], self._report, [self._file], numbers=[self._number])
+        return ending
 
     def _report(self, _: int, seed_index: int, value: float) -> bool:
+        self._end_child()
         if self._ended:
             return False
         self._happened.put((seed_index, value))
         return self._answers.get() if self._asks else True
+
+    def _end_child(self) -> None:
+        """End a process that the user's code has forked and let return: it has no driver."""
+        if os.getpid() != self._process:
+            os._exit(0)
 
     def _version(self) -> tuple[int, int] | None:
         with contextlib.suppress(FileNotFoundError):
@@ -178,18 +200,35 @@ class _Training:
 
 
 def carry_out(study: StudyConfig, task: str) -> tuple[Any, str]:
-    """What `task` of the study's tasks gives, or the UserError or StudyError it met; and what was printed."""
-    result: Any
+    """What `task` of the study's tasks returns, or the trouble it met; and what was printed."""
+
+    def work() -> Any:
+        tasks = study_tasks(study)
+        return tasks.probe() if task == "probe" else tasks.batches_per_epoch()
+
+    process = os.getpid()
+    result = _attempt(work)
+    if os.getpid() != process:  # a child that the user's code forked
+        os._exit(0)
+    return result, _printed().take()
+
+
+def _attempt(work: Callable[[], Any]) -> Any:
+    """What `work` returns, or the trouble it met.
+
+    What the tasks raise is sorted. Anything else, as of an import that fails, would be lost in a thread of Ray's.
+    """
     try:
         _printed()
-        tasks = study_tasks(study)
-        result = tasks.probe() if task == "probe" else tasks.batches_per_epoch()
+        return work()
+    except ProcessUnusable as error:
+        return ProcessUnusable(str(error))
     except (UserError, StudyError) as error:
-        result = error
-    except Exception as error:
+        # Not the exception itself: the driver cannot unpickle a class of the user's.
+        return (UserError if isinstance(error, UserError) else StudyError)(str(error))
+    except BaseException as error:
         traceback.print_exc()
-        result = StudyError(f"{type(error).__name__}: {error}")
-    return result, _printed().take()
+        return StudyError(f"{type(error).__name__}: {one_line(error)}")
 
 
 _loaded: tuple[StudyConfig, StudyTasks] | None = None

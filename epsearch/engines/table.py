@@ -15,11 +15,11 @@ class EngineRow(NamedTuple):
 
 ENGINES: dict[str, EngineRow] = {
     "optuna": EngineRow(
-        "epsearch.engines.optuna_engine:OptunaEngine", ("workers", "together"), "worker processes of this machine"
+        "epsearch.engines.optuna_engine:OptunaEngine", ("together",), "worker processes of this machine"
     ),
     "ray": EngineRow(
         "epsearch.engines.ray_engine:RayEngine",
-        ("address", "resources", "max_concurrent"),
+        ("address", "resources"),
         "Ray Tune on one machine or a cluster; needs the extra epsearch[ray]",
     ),
 }

@@ -89,6 +89,31 @@ def test_same_as_by_optuna(ray_folder: RayFolder) -> None:
     assert "nothing to do" in ray_folder.run("--set", "engine.name=optuna", "--dir", str(directory)).stdout
 
 
+def test_as_many_trials_at_a_time_as_by_optuna(ray_folder: RayFolder) -> None:
+    """`workers: 2` of a study for Optuna, run by Ray: two at a time, though the nodes have room for more."""
+    module = """
+        import pathlib, time
+
+        def train(run):
+            log = pathlib.Path(__file__).with_name("log")
+            with log.open("a") as file:
+                print("begins", file=file)
+            while log.read_text().count("begins") < 2:
+                time.sleep(0.05)
+            for epoch in run.epochs():
+                run.report(score=run.lr)
+            with log.open("a") as file:
+                print("ends", file=file)
+        """
+    StudyFolder.write(ray_folder, module, engine={"workers": 2})
+    done = ray_folder.run("--set", "engine.name=ray", "--set", "engine.resources.cpu=0.1")
+    assert done.returncode == 0, done.stderr
+    running = [0]
+    for line in (ray_folder.path / "log").read_text().split():
+        running.append(running[-1] + (1 if line == "begins" else -1))
+    assert (max(running), len(running)) == (2, 25)
+
+
 def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
     """One of each kind in one study, which goes on; only those that failed are tried again."""
     module = """
@@ -155,7 +180,7 @@ def test_a_trial_that_takes_all_memory(ray_folder: RayFolder, monkeypatch: pytes
     ray_folder.write(
         module,
         search={"lr": [1e-3, 1e-2, 1e-1], "eps": 1e-8},
-        engine={"max_failures": 1, "max_concurrent": 1},
+        engine={"max_failures": 1, "workers": 1},
     )
     done = ray_folder.run()
     assert done.returncode == 0, done.stderr
@@ -196,7 +221,7 @@ def test_hopeless_trials_are_stopped(ray_folder: RayFolder, pruner: str, engine:
         WORSE_AND_WORSE,
         search={"eps": [1e-8, 1e-6], "lr": {"low": 1e-4, "high": 1e-1}},
         training={"epochs": 5},
-        engine={**engine, "pruner": pruner, "max_concurrent": 1},
+        engine={**engine, "pruner": pruner, "workers": 1},
     )
     done = ray_folder.run()
     assert done.returncode == 0, done.stderr
@@ -248,7 +273,7 @@ def test_driver_is_killed_and_then_workers(
     monkeypatch.setenv("EPSEARCH_MARK", str(ray_folder.path))
     slow = "assert 'EPSEARCH_STORAGE' not in os.environ; time.sleep(0.5)"
     killing = f"{slow}; run.eps == 1e-6 and epoch in (1, 3) and os.kill(os.getpid(), signal.SIGKILL)"
-    ray_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"max_concurrent": 1})
+    ray_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"workers": 1})
     driver = ray_folder.start()
     wait_for_epochs(ray_folder, 4, driver)
     assert len(processes_of(ray_folder.path)) > 3
