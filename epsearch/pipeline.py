@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import shlex
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from epsearch.commands import command
 from epsearch.config import StudyConfig
-from epsearch.errors import StudyError
+from epsearch.errors import StudyError, UserError
 from epsearch.plan import spaces
 from epsearch.progress import Listener, Relay
 from epsearch.records import Cell, Ending, Outcome, ProbeHistory, ProbeResult
 from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
+from epsearch.wording import shown
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -116,7 +118,18 @@ def _storage_trouble(place: RunDirectory) -> Iterator[None]:
 
 
 def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirectory:
-    """`directory`, or `runs/<name>` below the working folder."""
+    """`directory`, or `runs/<name>` below the working folder.
+
+    Raises:
+        UserError: the name cannot be a file's in this locale.
+    """
+    try:
+        os.fsencode(config.name)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{config.where('name')}: {shown(config.name)} has letters that file names cannot have in this locale "
+            f"({error.encoding}); set PYTHONUTF8=1, or choose a name without them."
+        ) from error
     return RunDirectory(Path(directory) if directory else Path("runs") / config.name)
 
 
@@ -170,7 +183,7 @@ def search_stage(
 
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
-    listener.trials_planned(settled + left, settled)
+    listener.trials_planned(settled + left, settled, studies[0].best())
     engine.search(studies, _Redrawing(listener, lambda: report_stage(config, storage, place, SILENT, redraw=True)))
     return left > 0
 
@@ -215,11 +228,12 @@ def report_stage(
     Raises:
         StudyError: no trial has a value to report, though the report is written; or it cannot be written.
     """
-    from epsearch.engines.study import load_arms, records
+    from epsearch.engines.study import PLANNED, load_arms, records
     from epsearch.report import figures, write_report
     from epsearch.report.publish import publish
 
     studies = load_arms(storage, config)
+    main = studies.get(config.optimizer.name)
     outcome = Outcome(
         name=config.name,
         metric=config.metric.name,
@@ -228,6 +242,8 @@ def report_stage(
         probe=ProbeResult.load(place.probe) if place.probe.exists() else None,
         trials=[trial for optimizer, study in studies.items() for trial in records(study, optimizer)],
         directory=place.path,
+        sampler=config.engine.sampler,
+        planned=main.user_attrs.get(PLANNED, 0) if main else 0,
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
         outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
@@ -239,9 +255,9 @@ def report_stage(
         except OSError as error:
             raise StudyError(
                 f"the report could not be written to {place.path}: {error.strerror}. Every trial is kept; make room "
-                f"and run: epsearch report {shlex.quote(str(place.path))}"
+                f"and run: {command('report', place.path)}"
             ) from error
-        if main := studies.get(config.optimizer.name):
+        if main:
             publish(main, outcome, drawn)
     if outcome.trials and not any(trial.value is not None for trial in outcome.trials):
         raise StudyError(f"no trial has a value; {place.path / 'trials.csv'} says why for each.")

@@ -338,6 +338,7 @@ def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
 class Outcome(Record):
     """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
 
+    `planned` is how many trials of the searched arm the last run was to end with, 0 if it was not recorded;
     `progress` is the history of the best trial, where the study records them.
     """
 
@@ -348,6 +349,8 @@ class Outcome(Record):
     probe: ProbeResult | None
     trials: list[Trial]
     directory: Path
+    sampler: str = "grid"
+    planned: int = 0
     progress: ProbeHistory | None = None
 
     def best_of(self, optimizer: str) -> Trial | None:

@@ -28,6 +28,7 @@ from pathlib import Path
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from epsearch.commands import command as epsearch
 from epsearch.config import StudyConfig
 from epsearch.engines.ray_package import needs_folder, runtime_environment
 from epsearch.errors import StudyError, UserError
@@ -120,7 +121,9 @@ class Cluster:
             try:
                 asyncio.run(tail())
             except RuntimeError as error:
-                raise StudyError(f"the connection broke ({_one_line(error)}); the job goes on: {again(job)}") from error
+                raise StudyError(
+                    f"the connection broke ({_one_line(error)}); the job goes on: {again(job, self._address)}"
+                ) from error
             return self._ended(job)
 
     def stop(self, job: str) -> bool:
@@ -220,13 +223,13 @@ def describe(job: str, details: JobDetails, logs: str) -> str:
     if details.status in (JobStatus.FAILED, JobStatus.PENDING) and details.message:
         lines.append(_one_line(details.message)[-500:])
     # What is recommended at the end is no news.
-    said = [line for line in logs.partition("\nNext\n")[0].splitlines() if line.strip()]
+    said = [line for line in logs.partition("\nReport  ")[0].splitlines() if line.strip()]
     return "\n".join([*lines, *said[-1:]])
 
 
-def again(job: str) -> str:
-    """The commands for a job that one has left."""
-    return f"epsearch status|logs|stop|fetch {job}"
+def again(job: str, address: str) -> str:
+    """The command for a job that one has left."""
+    return f"{epsearch('status', job, '--address', mask_password(address))}    # or logs, stop, fetch"
 
 
 def _check(config: StudyConfig, study: Path, settings: Sequence[str]) -> None:
