@@ -86,4 +86,4 @@ def _longer(name: str, word: str) -> str:
 
 def _as_yaml(text: str) -> str:
     """A text as `--set` reads it."""
-    return text if re.fullmatch(r"[A-Za-z_][\w-]*", text, re.ASCII) else json.dumps(text, ensure_ascii=False)
+    return text if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else json.dumps(text, ensure_ascii=False)
