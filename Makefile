@@ -13,7 +13,7 @@ quickstart: $(VENV)/.installed ## install, then search eps for a small network o
 test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; 20 to 40 minutes on 2 cores)
 	$(BIN)/pytest
 
-slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA)
+slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
 	$(BIN)/pytest -m slow -s
 
 lint: $(VENV)/.installed-dev ## ruff: rules and format

@@ -7,17 +7,18 @@ import gc
 import json
 import logging
 import os
-import shlex
 import signal
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
 import epsearch
+from epsearch import output
 from epsearch.errors import StudyError, UserError
+from epsearch.wording import MESSAGE_LIMIT, clipped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,19 +64,24 @@ def run(
 ) -> None:
     """Probe, search, report. On a directory that exists: go on with that study."""
     from epsearch import pipeline
+    from epsearch.commands import command
     from epsearch.console import Terminal, print_outcome
     from epsearch.studyfile import load_study
     from epsearch.wording import mask_password
 
     _quiet_optuna()
+    console = _patient_console()
+    terminal = Terminal(console, load_study(study, settings))
     try:
-        with Terminal(_console(), load_study(study, settings)) as terminal:
+        with terminal:
             outcome = pipeline.run(study, settings, directory, terminal, take_over=take_over)
     except KeyboardInterrupt:
-        command = ["epsearch", "run", str(study), *(part for s in settings for part in ("--set", mask_password(s)))]
-        command += ["--dir", str(directory)] if directory else []
-        _end(130, f"Interrupted. What was settled is kept; to go on: {shlex.join(command)}")
-    print_outcome(_console(), outcome, study, settings)
+        again: list[str | Path] = ["run", study]
+        again += [word for setting in settings for word in ("--set", mask_password(setting))]
+        again += ["--dir", directory] if directory else []
+        best = f"Best so far: {terminal.best}\n" * bool(terminal.best)
+        _end(130, f"Interrupted. Finished trials are saved.\n{best}Resume with: {command(*again)}")
+    print_outcome(console, outcome)
 
 
 @app.command()
@@ -88,7 +94,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     from epsearch.labels import ordinal, rounded
     from epsearch.studyfile import load_study
 
-    console = _console()
+    console = _patient_console()
     config = load_study(study, settings)
     with Terminal(console, config) as terminal:
         result = pipeline.probe(study, settings, directory, terminal)
@@ -216,12 +222,12 @@ def submit(
     job = cluster.submit(study, settings)
     say(console, f"Job {job}: its run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
     if not wait:
-        say(console, f"Next: {again(job)}")
+        say(console, f"Next: {again(job, address)}")
         return
     try:
-        details = cluster.follow(job, lambda text: typer.echo(text, nl=False))
+        details = cluster.follow(job, output.Patient(sys.stdout).write)
     except KeyboardInterrupt:
-        _end(130, f"Left; the job goes on: {again(job)}")
+        _end(130, f"Left; the job goes on: {again(job, address)}")
     place = None
     try:
         place = cluster.fetch(job, directory, _note)
@@ -252,7 +258,7 @@ def logs(
     """What a submitted study has printed."""
     cluster = _cluster(address)
     if follow:
-        cluster.follow(job, lambda text: typer.echo(text, nl=False))
+        cluster.follow(job, _pass_on)
     else:
         typer.echo(cluster.logs(job), nl=False)
 
@@ -279,6 +285,8 @@ def init(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")] = Path("study.yaml"),
 ) -> None:
     """Write a commented study file to start from."""
+    from epsearch.commands import command
+
     if os.path.exists(path):  # False, too, for a name that cannot be one
         raise UserError(f"{path}: exists already; name another file.")
     # Any file name gives a study name that a run directory can have.
@@ -288,7 +296,7 @@ def init(
         path.write_text(template.format(name=json.dumps(name, ensure_ascii=False)), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); name another file.") from error
-    typer.echo(f"Wrote {path}. Next: epsearch check {shlex.quote(str(path))}")
+    typer.echo(f"Wrote {path}. Next: {command('check', path)}")
 
 
 @app.command("list")
@@ -349,6 +357,22 @@ def _note(text: str) -> None:
     typer.echo(f"epsearch: {text}", err=True)
 
 
+def _patient_console() -> Console:
+    """For what may take days: neither the end of its terminal nor a full disk behind its output ends it."""
+    from rich.console import Console
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # also in the workers, which inherit it
+    return Console(file=cast("IO[str]", output.Patient(sys.stdout)))
+
+
+def _pass_on(text: str) -> None:
+    """Print what a cluster sends; where nobody reads it, end here rather than as a failure of the connection."""
+    try:
+        typer.echo(text, nl=False)
+    except OSError as error:
+        _give_up(error)
+
+
 def _cluster(address: str) -> Cluster:
     try:
         from epsearch.submission import Cluster
@@ -367,9 +391,16 @@ def _quiet_optuna() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+def _give_up(error: OSError) -> NoReturn:
+    """Nobody gets what was to be printed: say why, unless the reader had enough (`| head`)."""
+    output.give_up(sys.stdout)
+    if not isinstance(error, BrokenPipeError):
+        output.complain(f"epsearch: standard output cannot be written ({error.strerror}).")
+    sys.exit(1)
+
+
 def _end(code: int, message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    sys.stdout.flush()
+    output.complain(message)
     sys.exit(code)
 
 
@@ -383,16 +414,29 @@ def main() -> None:
     atexit.register(gc.freeze)
     # What ends a job on a cluster or in a container deserves the same care as Ctrl-C.
     signal.signal(signal.SIGTERM, interrupt)
+    output.prepare()
+    try:
+        _run_command()
+    except SystemExit as ended:
+        if (lost := output.failure()) is not None and not ended.code:
+            _give_up(lost)
+        raise
+
+
+def _run_command() -> NoReturn:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        _end(2, f"epsearch: {error}")
+        _end(2, f"epsearch: {clipped(str(error), MESSAGE_LIMIT)}")
     except StudyError as error:
         _end(1, f"epsearch: {error}")
     except KeyboardInterrupt:
         _end(130, "Interrupted.")
-    except BrokenPipeError:
-        os._exit(1)
+    except OSError as error:
+        if not output.is_of_a_stream(error):
+            raise  # a fault of ours
+        _give_up(error)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

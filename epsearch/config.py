@@ -31,7 +31,7 @@ from pydantic_core import PydanticCustomError
 from epsearch import space
 from epsearch.engines.table import ENGINES, PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
-from epsearch.wording import hint, shown, suggestion
+from epsearch.wording import clipped, hint, shown, suggestion
 from epsearch.workloads.table import AUGMENTATIONS, METRICS, WORKLOADS, Dataset
 from epsearch.yamlfile import KeyPath, Source
 
@@ -46,6 +46,11 @@ def _named(kind: str, names: Sequence[str]) -> Any:
 
     def check(value: str) -> str:
         if value not in names:
+            if kind == "optimizer" and (value in BASELINES or value.lower() in ("sgd", "momentum", "nesterov")):
+                raise wrong(
+                    f"{value} has no ε to search; keep an adaptive optimizer here, and compare it with SGD by "
+                    "search.baselines: [sgd_momentum]."
+                )
             raise wrong(f"no {kind} called {shown(value)}. {suggestion(value, names)}")
         return value
 
@@ -544,9 +549,11 @@ class StudyConfig(Section):
                 value = getattr(search, key)
                 if value in ("grid", "endpoints") or isinstance(value, list):
                     # At the sampler, which must have been written; the axis may be a default.
+                    points = clipped(str(value), 60)
                     raise wrong(
-                        f"{engine.sampler} cannot choose among points, as search.{key}: {value} asks; write "
-                        f"{key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, or choose sampler: tpe.",
+                        f"{engine.sampler} cannot choose among points, as search.{key}: {points} asks; "
+                        f"write {key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, "
+                        "or choose sampler: tpe.",
                         ("engine", "sampler"),
                     )
         self._check_engine()

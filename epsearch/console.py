@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +20,13 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from epsearch.commands import command as epsearch
 from epsearch.config import StudyConfig
 from epsearch.labels import count, rounded
 from epsearch.plan import Cost
-from epsearch.progress import Listener
+from epsearch.progress import Best, Listener
 from epsearch.records import FAILURES, Cell, Ending, Outcome, ProbeResult, Trial
-from epsearch.wording import mask_password
+from epsearch.timeleft import TimeLeft
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,9 +64,10 @@ class Terminal(Listener):
     def __init__(self, console: Console, config: StudyConfig) -> None:
         self._console, self._config = console, config
         self._sign = 1 if config.goal == "maximize" else -1
-        self._best: tuple[float, str] | None = None
-        self._total = self._done = self._settled = 0
-        self._began = time.monotonic()
+        self._best: Best | None = None
+        self._total = self._ended = 0
+        self._under_way: set[tuple[str, int]] = set()
+        self._time_left = TimeLeft()
         self._task: TaskID | None = None
         self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
         self._files: dict[str, TaskID] = {}
@@ -107,12 +108,13 @@ class Terminal(Listener):
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
         origin = " (from the record of an earlier probe)" if reused else ""
-        self.stage(f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {points} powers of ten{origin}")
+        self.stage(
+            f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
+        )
 
-    def trials_planned(self, total: int, settled: int) -> None:
+    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
         """How many there are to run."""
-        self._total, self._settled = total, settled
-        self._began = time.monotonic()
+        self._total, self._ended, self._best = total, settled, best
         if total == settled:
             self.stage(f"nothing to do: {'all ' * (total > 1)}{count(total, 'trial')} settled already")
             return
@@ -120,10 +122,13 @@ class Terminal(Listener):
         # One live display at a time.
         self._downloads.stop()
         self._bar.start()
-        self._task = self._bar.add_task("trials", total=total, completed=settled, now="starting workers")
+        now = escape(f"starting workers{self._summary()}")
+        self._task = self._bar.add_task("trials", total=total, completed=settled, now=now)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """On the bar."""
+        self._under_way.add((optimizer, number))
+        self._time_left.started((optimizer, number), time.monotonic())
         self._show(f"trial {number}")
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
@@ -133,20 +138,30 @@ class Terminal(Listener):
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """A line for each trial where lines are shown; failures are a line everywhere."""
-        self._done += 1
-        where = f"{optimizer}: {describe_cell(cell)}"
-        if value is not None and (self._best is None or self._sign * value > self._sign * self._best[0]):
-            self._best = (value, where)
+        self._ended += 1
+        self._under_way.discard((optimizer, number))
+        self._time_left.finished((optimizer, number), time.monotonic())
+        searched = optimizer == self._config.optimizer.name
+        better = self._best is None or (value is not None and self._sign * value > self._sign * self._best.value)
+        if searched and value is not None and better:
+            self._best = Best(value, cell)
         if self._task is not None:
-            self._bar.update(self._task, completed=self._settled + self._done)
+            self._bar.update(self._task, completed=self._ended)
         outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
         if ending.error:
             outcome += f": {ending.error.splitlines()[0]:.200}"
         if ending.error or ending.kind in FAILURES or not self._console.is_terminal:
-            of = f"{self._settled + self._done}/{self._total}"
-            self.stage(f"[{of}] {where}: {outcome}{self._summary()}")
+            of = f"{self._ended}/{self._total}"
+            self.stage(f"[{of}] {optimizer}: {describe_cell(cell)}: {outcome}{self._summary()}")
         else:
             self._show(f"trial {number} done")
+
+    @property
+    def best(self) -> str:
+        """The best trial so far, of this run and of earlier ones: `accuracy 0.97 at lr 1e-3, …`; empty before one."""
+        if self._best is None:
+            return ""
+        return f"{self._config.metric.name} {self._best.value:.5g} at {describe_cell(self._best.cell)}"
 
     def _show(self, now: str) -> None:
         if self._task is not None:
@@ -155,14 +170,14 @@ class Terminal(Listener):
     def _summary(self) -> str:
         parts = []
         if self._best:
-            parts.append(f"best {self._best[0]:.5g}")
-        if self._done:
-            each = (time.monotonic() - self._began) / self._done
-            parts.append(f"{duration(each * (self._total - self._settled - self._done))} left")
+            parts.append(f"best {self._best.value:.5g}")
+        waiting = max(0, self._total - self._ended - len(self._under_way))
+        if (seconds := self._time_left.seconds(waiting, time.monotonic())) is not None:
+            parts.append(f"{duration(seconds)} left")
         return "".join(f" | {part}" for part in parts)
 
 
-def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: list[str]) -> None:
+def print_outcome(console: Console, outcome: Outcome) -> None:
     """At the end: the range found, the best cell, the next commands."""
     say(console)
     if outcome.probe is not None:
@@ -170,7 +185,7 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
         say(
             console,
             f"Range of eps  {rounded('eps', found.lower)} to {rounded('eps', found.upper)}: "
-            f"{len(found.grid())} values to try instead of 21",
+            f"{count(len(found.grid()), 'value')} to try instead of 21",
         )
     best = outcome.best
     if best is not None and best.value is not None:
@@ -179,13 +194,16 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
     near = outcome.model_copy(update={"directory": _relative(outcome.directory)})
     commands = []
     if outcome.trials:
-        from epsearch.report.verdict import command, verdict
+        from epsearch.report.advice import command, repeat
+        from epsearch.report.verdict import verdict
 
         judged = verdict(outcome)
         say(console, f"Verdict       {judged.headline}")
         for step in judged.advice:
             say(console, f"              {step.text}")
-        commands = [command(near, step) for step in judged.advice if step.settings]
+        commands = [command(near, step) for step in judged.advice if step.settings is not None]
+        if again := repeat(outcome):
+            commands += [f"# {again.text}", command(near, again)]
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
             say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
@@ -196,20 +214,13 @@ def print_outcome(console: Console, outcome: Outcome, study: Path, overrides: li
             f"{count(len(failed), 'trial')} failed without a result; tracebacks are in {outcome.directory / 'logs'}; "
             "the same command tries again.",
         )
-    place = shlex.quote(str(near.directory))
-    say(console, "\nNext")
-    for line in (f"open {place}/report.html", f"epsearch dashboard {place}", *commands):
+    say(console, f"\nReport        {near.directory / 'report.html'}\n\nNext")
+    for line in (epsearch("dashboard", near.directory), *commands):
         say(console, f"  {line}")
-    if best is not None and len(best.seed_values) < 3:
-        kept = [each for each in overrides if each.partition("=")[0] not in ("search.lr", "training.seeds")]
-        settings = [*kept, f"search.lr={best.lr:g}", "training.seeds=[0,1,2]"]
-        again = " ".join(f"--set {shlex.quote(mask_password(setting))}" for setting in settings)
-        say(
-            console,
-            f"  epsearch run {shlex.quote(str(study))} {again} --dir {place}-seeds    (how sure is the best lr's row?)",
-        )
 
 
 def _relative(path: Path) -> Path:
-    """Shorter to read and to type, where the path is below the working folder."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    """Shorter to read and to type, where the path is below the working folder and does not look like an option."""
+    folder = Path.cwd()
+    below = path.is_relative_to(folder) and path != folder and not path.relative_to(folder).parts[0].startswith("-")
+    return path.relative_to(folder) if below else path

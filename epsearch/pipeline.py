@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import shlex
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from epsearch.commands import command
 from epsearch.config import StudyConfig
 from epsearch.errors import StudyError, UserError
 from epsearch.labels import count
@@ -25,7 +26,7 @@ from epsearch.rundir import RunDirectory
 from epsearch.space import Space
 from epsearch.studyfile import load_study
 from epsearch.trouble import of_system, reported
-from epsearch.wording import mask_url
+from epsearch.wording import mask_url, shown
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -115,7 +116,18 @@ def load(study: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
 
 
 def run_directory(config: StudyConfig, directory: str | Path | None) -> RunDirectory:
-    """`directory`, or `runs/<name>` below the working folder."""
+    """`directory`, or `runs/<name>` below the working folder.
+
+    Raises:
+        UserError: the name cannot be a file's in this locale.
+    """
+    try:
+        os.fsencode(config.name)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{config.where('name')}: {shown(config.name)} has letters that file names cannot have in this locale "
+            f"({error.encoding}); set PYTHONUTF8=1, or choose a name without them."
+        ) from error
     return RunDirectory(Path(directory) if directory else Path("runs") / config.name)
 
 
@@ -182,7 +194,7 @@ def search_stage(
     place.begin_trials()
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
     settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
-    listener.trials_planned(settled + left, settled)
+    listener.trials_planned(settled + left, settled, studies[0].best())
     with Redrawing(listener, config, place) as redrawing:
         engine.search(studies, redrawing)
     if deleted := [study.study.study_name for study in studies if study.deleted]:
@@ -217,7 +229,7 @@ def report_stage(
     Raises:
         StudyError: no trial has a value to report, though the report is written; or it cannot be written.
     """
-    from epsearch.engines.study import load_arms, records
+    from epsearch.engines.study import PLANNED, load_arms, records
     from epsearch.report import figures, write_report
     from epsearch.report.publish import publish
 
@@ -229,6 +241,7 @@ def report_stage(
             f'{mask_url(place.storage(config))} has none of the study "{config.name}". The report stays as it is. '
             "Was the study deleted there, or moved to another storage?"
         )
+    main = studies.get(config.optimizer.name)
     outcome = Outcome(
         name=config.name,
         metric=config.metric.name,
@@ -237,6 +250,8 @@ def report_stage(
         probe=load_probe(place),
         trials=trials,
         directory=place.path,
+        sampler=config.engine.sampler,
+        planned=main.user_attrs.get(PLANNED, 0) if main else 0,
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
         outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
@@ -248,9 +263,9 @@ def report_stage(
         except OSError as error:
             raise StudyError(
                 f"the report could not be written to {place.path}: {of_system(error)} Every trial is kept. "
-                f"Draw it again: epsearch report {shlex.quote(str(place.path))}"
+                f"Draw it again: {command('report', place.path)}"
             ) from error
-        if main := studies.get(config.optimizer.name):
+        if main:
             publish(main, outcome, drawn)
     if outcome.trials and not any(trial.value is not None for trial in outcome.trials):
         raise StudyError(f"no trial has a value; {place.path / 'trials.csv'} says why for each.")

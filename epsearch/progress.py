@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from epsearch.records import Cell, Ending, ProbeResult
+
+
+class Best(NamedTuple):
+    """The best value of the searched optimizer so far, and where."""
+
+    value: float
+    cell: Cell
 
 
 class Listener:
@@ -17,8 +26,8 @@ class Listener:
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """The range of ε is known."""
 
-    def trials_planned(self, total: int, settled: int) -> None:
-        """So many trials in all, of which so many are settled by earlier runs."""
+    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
+        """So many trials in all, of which so many are settled by earlier runs, and the best of these."""
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """A trial was given to a worker."""
@@ -48,9 +57,9 @@ class Relay(Listener):
         """Pass it on."""
         self._listener.probed(result, reused=reused)
 
-    def trials_planned(self, total: int, settled: int) -> None:
+    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
         """Pass it on."""
-        self._listener.trials_planned(total, settled)
+        self._listener.trials_planned(total, settled, best)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """Pass it on."""

@@ -472,6 +472,7 @@ def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
 class Outcome(Record):
     """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
 
+    `planned` is how many trials of the searched arm the last run was to end with, 0 if it was not recorded;
     `progress` is the history of the best trial, where the study records them.
     """
 
@@ -482,6 +483,8 @@ class Outcome(Record):
     probe: ProbeResult | None
     trials: list[Trial]
     directory: Path
+    sampler: str = "grid"
+    planned: int = 0
     progress: ProbeHistory | None = None
 
     def __str__(self) -> str:

@@ -5,6 +5,8 @@ Pure: neither torch, optuna nor ray.
 
 from __future__ import annotations
 
+import functools
+import heapq
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -84,7 +86,10 @@ def auto_beta2(batches_per_epoch: int, beta1: float) -> float:
 
 
 def cells(space: Space) -> list[dict[str, float]]:
-    """Every combination of the axes' points, the first axis varying slowest.
+    """Every combination of the axes' points, in an order whose beginning, however long, is spread over the space.
+
+    It begins in the middle, and at every moment every value of an axis has been in as many cells as any other, give or
+    take one. The same space gives the same order.
 
     Raises:
         ValueError: an axis is continuous.
@@ -94,4 +99,44 @@ def cells(space: Space) -> list[dict[str, float]]:
         if isinstance(axis, Interval):
             raise ValueError(f"{name} is continuous: it has no cells")
         points.append(axis.values)
-    return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*points)]
+    sizes = [len(values) for values in points]
+    total = math.prod(sizes)
+    return [
+        {name: values[index] for name, values, index in zip(space, points, _spread(number, sizes), strict=True)}
+        for number in range(total)
+    ]
+
+
+def _spread(number: int, sizes: Sequence[int]) -> list[int]:
+    """The indices of a cell in the order of `cells`.
+
+    Every axis goes round its values, all at once. Where those before an axis are back at their beginning together with
+    it, it is moved on by a value, so that no cell comes twice.
+    """
+    indices, inner = [], 1
+    for axis, size in enumerate(sizes):
+        within = number % (inner * size)
+        turn = within + within // math.lcm(inner, size)
+        indices.append(_round(size, axis)[turn % size])
+        inner *= size
+    return indices
+
+
+@functools.cache
+def _round(size: int, axis: int) -> list[int]:
+    """All indices of an axis: the middle, the ends, then the middle of the largest gap each time.
+
+    Every axis has a round of its own, mirrored or begun elsewhere, so that axes of one length do not go side by side.
+    """
+    order = list(dict.fromkeys([(size - 1) // 2, size - 1, 0]))
+    gaps = [(left - right, left, right) for left, right in itertools.pairwise(sorted(order))]
+    heapq.heapify(gaps)
+    while len(order) < size:
+        _, left, right = heapq.heappop(gaps)
+        middle = (left + right) // 2
+        order.append(middle)
+        for gap in ((left, middle), (middle, right)):
+            heapq.heappush(gaps, (gap[0] - gap[1], *gap))
+    shift = 1 + axis // 2 % max(1, size - 1)
+    order = [order[0], *order[shift:], *order[1:shift]]
+    return [size - 1 - index for index in order] if axis % 2 else order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,20 @@ from pydantic_core import ErrorDetails
 
 from epsearch.config import StudyConfig
 from epsearch.errors import UserError
-from epsearch.wording import NOT_SHOWN, hint, mask_password, mask_url, mask_urls_in, shown, suggestion
+from epsearch.wording import (
+    MESSAGE_LIMIT,
+    NOT_SHOWN,
+    clipped,
+    hint,
+    mask_password,
+    mask_url,
+    mask_urls_in,
+    shown,
+    suggestion,
+)
 from epsearch.yamlfile import KeyPath, Source, parse_value, read_yaml
 
+SHOWN_MISTAKES = 10
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
 """Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
 
@@ -47,8 +59,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: boo
     try:
         config = StudyConfig.model_validate(source.data)
     except ValidationError as error:
-        lines = [_describe(source, detail) for detail in error.errors()]
-        raise UserError("\n".join(map(mask_urls_in, lines))) from None
+        raise UserError(_mistakes(source, error.errors())) from None
     config._source = source
     return config
 
@@ -58,6 +69,18 @@ def _recorded_storage(source: Source) -> str | None:
     engine = source.data.get("engine")
     storage = engine.get("storage") if isinstance(engine, dict) else None
     return mask_url(storage) if isinstance(storage, str) else None
+
+
+def _mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
+    """A line for each mistake: the first ten, or as many as a message has room for."""
+    lines: list[str] = []
+    for detail in details[:SHOWN_MISTAKES]:
+        line = clipped(mask_urls_in(_describe(source, detail)), 400)
+        if lines and len("\n".join([*lines, line])) > MESSAGE_LIMIT - 100:
+            break
+        lines.append(line)
+    more = len(details) - len(lines)
+    return "\n".join([*lines, f"… and {more} more."] if more else lines)
 
 
 def _resolve_folder(source: Source) -> None:
@@ -84,12 +107,12 @@ def in_url(path: Path) -> str:
 
 
 def _override(source: Source, override: str, origin: str | None = None) -> None:
-    origin_shown = origin or f"--set {mask_password(override)}"
+    origin_shown = origin or f"--set {clipped(mask_password(override), 100)}"
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise UserError(f"{origin_shown}: is no KEY=VALUE, e.g. --set training.epochs=15.")
-    value = text if origin else parse_value(text, f"the value of --set {key}")
+    value = text if origin else parse_value(text, f"the value of --set {clipped(key, 100)}")
     node = source.data
     for depth, part in enumerate(path[:-1]):
         child = node.get(part)
@@ -97,7 +120,9 @@ def _override(source: Source, override: str, origin: str | None = None) -> None:
             child = {}
             source.places.setdefault(path[: depth + 1], origin_shown)
         elif not isinstance(child, dict):
-            raise UserError(f"{origin_shown}: {'.'.join(path[: depth + 1])} is no section of {source.name}.")
+            raise UserError(
+                f"{origin_shown}: {clipped('.'.join(path[: depth + 1]), 100)} is no section of {source.name}."
+            )
         # Copied, since an anchor may have given two sections one mapping.
         node[part] = dict(child)
         node = node[part]
@@ -128,7 +153,7 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
     else:
         expected = _EXPECTED.get(kind, "").format(**context, description=_description(loc).rstrip(".")) or detail["msg"]
         problem = f"expected {expected}, found {shown(found)}.{hint(kind, found)}"
-    name = ".".join(map(str, loc)) or "the study"
+    name = clipped(".".join(map(str, loc)), 100) or "the study"
     if name != mask_password(name):
         name = f"a key {NOT_SHOWN}"
     return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
@@ -168,9 +193,15 @@ def _real_path(data: Any, loc: Sequence[str | int]) -> KeyPath:
     return tuple(path)
 
 
+@functools.cache
+def _schema() -> dict[str, Any]:
+    """Pydantic takes 20 ms to make it, and one message looks into it some ten times."""
+    return StudyConfig.model_json_schema()
+
+
 def _section(path: KeyPath) -> dict[str, Any]:
     """The JSON Schema of the section at `path`."""
-    schema = StudyConfig.model_json_schema()
+    schema = _schema()
     node: dict[str, Any] = schema
     for part in path:
         node = node.get("properties", {}).get(part, {})

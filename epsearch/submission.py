@@ -25,6 +25,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from epsearch.archive import BEGIN, END, unpack
+from epsearch.commands import command as epsearch
 from epsearch.config import StudyConfig, check_name
 from epsearch.engines.ray_cluster import no_storage_variable
 from epsearch.engines.ray_package import needs_folder, runtime_environment
@@ -122,7 +123,7 @@ class Cluster:
         except Exception as error:  # of requests, aiohttp and Ray, and what a proxy's answer leads to
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise StudyError(
-                f"{self._address}: the connection broke ({reason}); the job goes on: {again(job)}"
+                f"{self._address}: the connection broke ({reason}); the job goes on: {again(job, self._address)}"
             ) from error
 
     def stop(self, job: str) -> bool:
@@ -248,13 +249,13 @@ def describe(job: str, details: JobDetails, logs: str) -> str:
     if details.status in (JobStatus.FAILED, JobStatus.PENDING) and details.message:
         lines.append(one_line(details.message, 500))
     # What is recommended at the end is no news.
-    said = [line for line in logs.partition("\nNext\n")[0].splitlines() if line.strip()]
+    said = [line for line in logs.partition("\nReport  ")[0].splitlines() if line.strip()]
     return "\n".join([*lines, *said[-1:]])
 
 
-def again(job: str) -> str:
-    """The commands for a job that one has left."""
-    return f"epsearch status|logs|stop|fetch {job}"
+def again(job: str, address: str) -> str:
+    """The command for a job that one has left."""
+    return f"{epsearch('status', job, '--address', mask_password(address))}    # or logs, stop, fetch"
 
 
 def _check(config: StudyConfig, study: Path, settings: Sequence[str]) -> None:

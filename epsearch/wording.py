@@ -61,11 +61,23 @@ def mask_urls_in(text: str) -> str:
     return re.sub(r"(?<=[?&])(\w*(?:pass|pwd|secret|token)\w*)=[^&\s]*", r"\1=***", masked, flags=re.IGNORECASE)
 
 
+MESSAGE_LIMIT = 1000
+"""Characters of a message, at most."""
+
+
+def clipped(text: str, limit: int = 200) -> str:
+    """A text without its middle where it is longer than `limit`: the end of a path or a message tells most."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail - 1]}…{text[-tail:]}"
+
+
 def shown(value: object) -> str:
     """A value of the file as a message repeats it: in one line, and not at any length."""
     if value is None:
         return "an empty value"
-    text = repr(value).lower() if isinstance(value, bool) else repr(value)
+    text = repr(value).lower() if isinstance(value, bool) else repr(_beginning(value))
     if (bare := text.strip("'")) != mask_password(bare):
         return f"a text {NOT_SHOWN}"
     return text if len(text) <= 60 else f"{text[:59]}…"
@@ -76,10 +88,21 @@ def one_line(text: object, length: int = 300) -> str:
     return f"{' '.join(str(text).split()):.{length}}"
 
 
+def _beginning(value: object) -> object:
+    """Enough of a value to show it: a text of a megabyte takes long to print and to search."""
+    if isinstance(value, str):
+        return value[:1000]
+    if isinstance(value, list):
+        return [_beginning(each) for each in value[:30]]
+    if isinstance(value, dict):
+        return {_beginning(key): _beginning(each) for key, each in list(value.items())[:30]}
+    return value
+
+
 def suggestion(found: object, allowed: Iterable[str]) -> str:
     """`Did you mean "adam"? There are: …` for a misspelt name."""
     names = list(allowed)
-    near = difflib.get_close_matches(str(found), names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(found)[:100], names, n=1, cutoff=0.6)
     there = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
     return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {there}."
 

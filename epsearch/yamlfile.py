@@ -15,7 +15,9 @@ from typing import Any
 
 import yaml
 
+from epsearch.commands import command
 from epsearch.errors import UserError
+from epsearch.wording import clipped
 
 KeyPath = tuple[str | int, ...]
 
@@ -92,14 +94,15 @@ def read_yaml(path: Path) -> Source:
     Raises:
         UserError: it cannot be read, is not text, not YAML, not a mapping, repeats a key, or expands too far.
     """
-    places, data = _parse(_read_text(path), str(path))
+    name = clipped(str(path), 300)
+    places, data = _parse(_read_text(path, name), name)
     if not isinstance(data, dict):
         found = "nothing" if data is None else "a list" if isinstance(data, list) else "one value"
         raise UserError(
-            f"{path}, line 1: a study file is a mapping of keys to values, but this holds {found}. "
-            "`epsearch init` writes a template."
+            f"{name}, line 1: a study file is a mapping of keys to values, but this holds {found}. "
+            f"`{command('init')}` writes a template."
         )
-    return Source(str(path), data, places, path.resolve().parent)
+    return Source(name, data, places, path.resolve().parent)
 
 
 def _parse(text: str, name: str) -> tuple[dict[KeyPath, str], Any]:
@@ -117,7 +120,9 @@ def _parse(text: str, name: str) -> tuple[dict[KeyPath, str], Any]:
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{name}{_line_of(error, text)}: cannot be read as YAML: {_reason(error)}.") from error
+        raise UserError(
+            f"{name}{_line_of(error, text)}: cannot be read as YAML: {clipped(_reason(error), 300)}."
+        ) from error
 
 
 def _line_of(error: Exception, text: str) -> str:
@@ -150,26 +155,28 @@ def _reason(error: Exception) -> str:
     return problem + (f"; {hint}" if (hint := _HINTS.get(error.problem or "")) else "")
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, name: str) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except IsADirectoryError as error:
-        raise UserError(f"{path}: is a directory; name the study file in it, e.g. {path / 'study.yaml'}.") from error
+        raise UserError(
+            f"{name}: is a directory; name the study file in it, e.g. {Path(name, 'study.yaml')}."
+        ) from error
     except FileNotFoundError as error:
         beside = sorted(found.name for pattern in ("*.yaml", "*.yml") for found in path.parent.glob(pattern))
-        there = f" In that folder there are: {', '.join(beside[:8])}." if beside else ""
-        raise UserError(f"{path}: no such file.{there} `epsearch init` writes a template.") from error
+        there = f" In that folder there are: {clipped(', '.join(beside[:8]))}." if beside else ""
+        raise UserError(f"{name}: no such file.{there} `{command('init')}` writes a template.") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise UserError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if len(content) > MAX_BYTES:
-        raise UserError(f"{path}: is larger than {MAX_BYTES:,} bytes, so it is no study file.")
+        raise UserError(f"{name}: is larger than {MAX_BYTES:,} bytes, so it is no study file.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{path}, line {line}: is not UTF-8 text (byte 0x{content[error.start]:02x}); save it as UTF-8."
+            f"{name}, line {line}: is not UTF-8 text (byte 0x{content[error.start]:02x}); save it as UTF-8."
         ) from error
 
 
@@ -212,9 +219,11 @@ def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dic
         line = key_node.start_mark.line + 1
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
-            raise UserError(f"{name}, line {line}: the key {key!r} is no text; quote it or give it a name.")
+            raise UserError(
+                f"{name}, line {line}: the key {clipped(repr(key), 60)} is no text; quote it or give it a name."
+            )
         if key in seen:
-            full = ".".join(map(str, (*at, key)))
+            full = clipped(".".join(map(str, (*at, key))), 100)
             raise UserError(f"{name}, line {line}: {full} is given twice (first on line {seen[key]}); remove one.")
         seen[key] = line
         places[(*at, key)] = f"line {line}"

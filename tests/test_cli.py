@@ -321,7 +321,7 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
             "workload: {train: 'a:b'}", ["run"], "line 1: workload.train: there is no module a.", id="no module"
         ),
         pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
-        pytest.param(None, ["probe"], "s.yaml: no such file. `epsearch init` writes a template.", id="no file"),
+        pytest.param(None, ["probe"], "s.yaml: no such file. `", id="no file"),
     ],
 )
 def test_wrong_input_of_the_installed_command(
@@ -394,7 +394,7 @@ def test_an_interrupted_run_does_not_print_the_password(small: CommandLine) -> N
             driver.send_signal(signal.SIGINT)
             output, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130
-    assert "to go on: epsearch run s.yaml --set 'engine.storage=postgresql+psycopg://u:***@" in output
+    assert " run s.yaml --set 'engine.storage=postgresql+psycopg://u:***@" in output.partition("Resume with: ")[2]
     assert "--set engine.workers=2" in output
     assert "secret" not in output
 
@@ -536,7 +536,7 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     code, out, err = small("run", "s.yaml")
     assert (code, err) == (0, "")
     assert "[1/1] adam: lr 1e-3, eps 1e-3, beta2 0.999: accuracy 0." in out
-    assert "  open runs/s/report.html" in out
+    assert "Report        runs/s/report.html" in out
     code, out, _ = small("run", "runs/s/study.yaml")
     assert code == 0
     assert "nothing to do: 1 trial settled already" in out

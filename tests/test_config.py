@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from epsearch import studyfile
 from epsearch.config import DecaySection, StudyConfig, identity, json_schema
 from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
@@ -56,8 +57,10 @@ WRONG: dict[str, tuple[str, ...]] = {
     "misspelt optimizer": ("optimizer: {name: adma}", "optimizer.name: no optimizer called 'adma'.", "adamw"),
     "baseline as the optimizer": (
         "optimizer: {name: sgd_momentum}",
-        "optimizer.name: no optimizer called 'sgd_momentum'.",
+        "optimizer.name: sgd_momentum has no ε to search; keep an adaptive optimizer here, and compare it with SGD by "
+        "search.baselines: [sgd_momentum].",
     ),
+    "sgd as the optimizer": ("optimizer: {name: sgd}", "optimizer.name: sgd has no ε", "baselines: [sgd_momentum]"),
     "misspelt sampler": ("engine: {sampler: tpee}", "no sampler called 'tpee'. Did you mean \"tpe\"?"),
     "misspelt pruner": ("engine: {pruner: medain}", "no pruner called 'medain'. Did you mean \"median\"?"),
     "misspelt engine": ("engine: {name: optna}", "no engine called 'optna'. Did you mean \"optuna\"?"),
@@ -634,3 +637,72 @@ def test_every_key_is_documented() -> None:
     for section in schema["$defs"].values():
         assert section["description"]
         sections(section)
+
+
+# --- messages stay short ---
+
+LONG = "k" * 10_000
+KEY = "k" * 1000  # YAML has none longer
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        (LINE_1 + f"{KEY}: 1", (), "s.yaml, line 2: kkkkk"),
+        (LINE_1 + f"training: {{{KEY}: 1}}", (), "no such key. There are: epochs"),
+        (LINE_1 + f"{KEY}: 1\n{KEY}: 2", (), "is given twice"),
+        (LINE_1 + f"optimizer: {{name: {LONG}}}", (), "optimizer.name: no optimizer called"),
+        (
+            LINE_1 + f"search: {{eps: {list(range(1, 2000))}, lr: {[LONG[:9000]]}}}",
+            (),
+            "search.lr.0: expected a number",
+        ),
+        (LINE_1 + f"search: {{eps: {[1, 1] * 999}}}", (), "lists a value twice"),
+        (LINE_1 + f"name: a/{LONG}", (), "cannot name a run directory"),
+        (LINE_1 + "a: &" + LONG + " 1\nb: *" + LONG[:-1], (), "undefined alias"),
+        (LINE_1, (f"{LONG}=1",), "--set kkkkk"),
+        (LINE_1, (f"training.epochs={LONG}",), "expected a whole number, found 'kkkkk"),
+        (LINE_1, (LONG,), "is no KEY=VALUE"),
+        (LINE_1 + "name: x", (f"name.{LONG}=1",), "is no section"),
+        (LINE_1, (f"{LONG}=[",), "cannot be read as YAML"),
+    ],
+)
+def test_a_message_quotes_the_beginning_and_the_end(
+    text: str, settings: tuple[str, ...], expected: str, command_line: CommandLine
+) -> None:
+    (command_line.folder / "s.yaml").write_text(text)
+    message = command_line.refuses("check", "s.yaml", *(word for each in settings for word in ("--set", each)))
+    assert expected in message
+    assert len(message) <= 1000
+
+
+def test_long_paths(command_line: CommandLine) -> None:
+    for command in ("check", "report", "run"):
+        assert len(command_line.refuses(command, "/".join(["x" * 200] * 15))) <= 1000
+    assert len(command_line.refuses("init", "x" * 4000)) <= 1000
+
+
+def test_many_mistakes(command_line: CommandLine) -> None:
+    """The first ten, or as many as there is room for, and how many more."""
+    keys = "".join(f"  k{number}: 1\n" for number in range(52))
+    (command_line.folder / "s.yaml").write_text(LINE_1 + "probe:\n" + keys)
+    *lines, last = command_line.refuses("check", "s.yaml").splitlines()
+    assert lines[0].startswith("s.yaml, line 3: probe.k0: no such key.")
+    assert last == f"… and {52 - len(lines)} more."
+    (command_line.folder / "s.yaml").write_text(LINE_1 + f"training: {{seeds: {['x'] * 52}}}\n")
+    message = command_line.refuses("check", "s.yaml")
+    *lines, last = message.splitlines()
+    assert len(lines) == 10
+    assert last == "… and 42 more."
+    assert len(message) <= 1000
+
+
+def test_a_mistake_costs_one_schema(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many mistakes look into it: it takes longer than all the rest."""
+    made = []
+    make = StudyConfig.model_json_schema
+    monkeypatch.setattr(StudyConfig, "model_json_schema", lambda: made.append(1) or make())
+    studyfile._schema.cache_clear()
+    (command_line.folder / "s.yaml").write_text(LINE_1 + "trainin: 1\nmetrik: 2\nprobe: {epoch: 1}\n")
+    assert len(command_line.refuses("check", "s.yaml").splitlines()) == 3
+    assert made == [1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 
 import pytest
 
@@ -87,15 +89,64 @@ def test_auto_beta2_refuses(batches: int, beta1: float) -> None:
         auto_beta2(batches, beta1)
 
 
-def test_cells_vary_the_first_axis_slowest() -> None:
+SIZES = [
+    (4, 5, 3),
+    (4, 5),
+    (5, 5),
+    (7,),
+    (4, 21, 3),
+    (3, 2, 3),
+    (2, 2, 2),
+    (6, 9, 4),
+    (1, 5, 1),
+    (4, 4, 4),
+    (10, 10, 10),
+    (1,),
+]
+
+
+def grid_of(sizes: tuple[int, ...]) -> dict[str, Points]:
+    """Axes whose points are their own indices."""
+    return {f"axis {axis}": Points(tuple(map(float, range(size)))) for axis, size in enumerate(sizes)}
+
+
+def test_cells_are_every_combination_once() -> None:
     space = {"lr": Points((1e-3, 1e-2)), "eps": Points((1e-8,)), "beta2": Points((0.9, 0.99))}
     assert cells(space) == [
         {"lr": 1e-3, "eps": 1e-8, "beta2": 0.9},
+        {"lr": 1e-2, "eps": 1e-8, "beta2": 0.99},
         {"lr": 1e-3, "eps": 1e-8, "beta2": 0.99},
         {"lr": 1e-2, "eps": 1e-8, "beta2": 0.9},
-        {"lr": 1e-2, "eps": 1e-8, "beta2": 0.99},
     ]
     assert cells({"lr": Points((0.1,))}) == [{"lr": 0.1}]
+    for sizes in [*SIZES, (10, 25, 40)]:
+        found = [tuple(cell.values()) for cell in cells(grid_of(sizes))]
+        assert sorted(found) == list(itertools.product(*(map(float, range(size)) for size in sizes)))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_cells_visit_every_value_of_an_axis_equally_often(sizes: tuple[int, ...]) -> None:
+    """After as many cells as an axis has values, each of them has been tried; and so on, at every moment."""
+    counts = [Counter(dict.fromkeys(range(size), 0)) for size in sizes]
+    for cell in cells(grid_of(sizes)):
+        for axis, index in enumerate(cell.values()):
+            counts[axis][int(index)] += 1
+            assert max(counts[axis].values()) - min(counts[axis].values()) <= 1
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_the_first_half_of_the_cells_leaves_no_gap(sizes: tuple[int, ...]) -> None:
+    """Whatever is missing then has a neighbor that was run."""
+    found = [tuple(cell.values()) for cell in cells(grid_of(sizes))]
+    half = found[: (len(found) + 1) // 2]
+    for cell in found:
+        assert min(max(abs(one - other) for one, other in zip(cell, run, strict=True)) for run in half) <= 1
+
+
+@pytest.mark.parametrize("sizes", [(4, 5, 3), (4, 5), (5, 5), (7,), (6, 9, 4)])
+def test_cells_begin_in_the_middle(sizes: tuple[int, ...]) -> None:
+    first = next(iter(cells(grid_of(sizes)))).values()
+    assert all(abs(index - (size - 1) / 2) <= 0.5 for index, size in zip(first, sizes, strict=True))
 
 
 def test_a_continuous_axis_has_no_cells() -> None:

@@ -20,12 +20,14 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from epsearch.averages import mean, spread
+from epsearch.commands import install
 from epsearch.config import StudyConfig, TrainingSection, identity
 from epsearch.engines.outside import INTERFERED, interference, is_deleted
 from epsearch.engines.table import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.errors import UserError
 from epsearch.loading import load_object
 from epsearch.optimizers.table import BASELINES
+from epsearch.progress import Best
 from epsearch.records import Cell, Ending, Trial
 from epsearch.rundir import RunDirectory
 from epsearch.space import Interval, Space, beta2_of, cells
@@ -34,6 +36,8 @@ from epsearch.wording import mask_url
 IDENTITY = "epsearch:study"
 RETRY_OF = "retry_of"
 SEED_EPOCHS = "seed_epochs"
+PLANNED = "epsearch:planned"
+"""Attribute of an arm's study: how many trials the last run was to end with, those of earlier runs included."""
 COMPLEMENT = "one_minus_beta2"
 """β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
 
@@ -112,6 +116,15 @@ class SharedStudy:
             self.left = max(self.left, (config.engine.trials or 0) - self.settled)
         self.deleted = False
         """Whether the study was deleted while it ran."""
+        self.planned = self.settled + self.left
+        if self.study.user_attrs.get(PLANNED) != self.planned:
+            self.study.set_user_attr(PLANNED, self.planned)
+
+    def best(self) -> Best | None:
+        """The best complete trial; the earliest where several tie."""
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best = max(complete, key=lambda trial: self._sign * (trial.value or 0.0), default=None)
+        return None if best is None else Best(best.value or 0.0, cell_of(self.optimizer, best.params))
 
     def ask(self) -> Asked | None:
         """The next trial, or None when all are under way or settled."""
@@ -408,7 +421,7 @@ def _sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
         except ImportError as error:
             raise UserError(
                 f"engine.sampler: {config.engine.sampler} needs a package that is not installed "
-                f"({' '.join(str(error).split()):.150}): pip install 'epsearch[{config.engine.sampler}]'"
+                f"({' '.join(str(error).split()):.150}): {install(config.engine.sampler)}"
             ) from error
 
 

@@ -9,6 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from epsearch.commands import install
 from epsearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def serve(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) ->
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
-        raise UserError("The dashboard needs an extra: pip install 'epsearch[dashboard]'") from error
+        raise UserError(f"The dashboard needs an extra: {install('dashboard')}") from error
     application = wsgi(storage)
     try:
         server = make_server(host, port, application, server_class=_Server, handler_class=_Quiet)

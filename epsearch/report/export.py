@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from epsearch.commands import install
 from epsearch.errors import UserError
 from epsearch.labels import one_line
 from epsearch.records import Outcome, write_atomically
@@ -63,7 +64,7 @@ def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
         import kaleido
         from kaleido.errors import ChromeNotFoundError
     except ImportError as error:
-        raise UserError("Images of figures need an extra: pip install 'epsearch[export]'") from error
+        raise UserError(f"Images of figures need an extra: {install('export')}") from error
     folder = outcome.directory / "figures"
     wanted = []
     for name, figure in figures(outcome).items():
@@ -148,7 +149,7 @@ def _parquet(outcome: Outcome) -> Path:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise UserError("Parquet needs an extra: pip install 'epsearch[export]'") from error
+        raise UserError(f"Parquet needs an extra: {install('export')}") from error
     kinds = {"number": pyarrow.int64(), "epochs": pyarrow.int64(), "seed_values": pyarrow.list_(pyarrow.float64())}
     kinds |= dict.fromkeys(("optimizer", "state", "fail_reason", "error"), pyarrow.string())
     schema = pyarrow.schema([(column, kinds.get(column, pyarrow.float64())) for column in COLUMNS])

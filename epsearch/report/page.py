@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,14 +12,16 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from epsearch import __version__
+from epsearch.commands import command as epsearch
 from epsearch.labels import count, label, number, one_line, percent, place, rounded
 from epsearch.records import Layer, Outcome, Trial
+from epsearch.report.advice import command
 from epsearch.report.literature import LITERATURE
 from epsearch.report.look import SCRIPT, STYLE
 from epsearch.report.progress import fraction_info
 from epsearch.report.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.summary import sentences
-from epsearch.report.verdict import command, verdict
+from epsearch.report.verdict import verdict
 
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 """The page may load nothing: neither a mistake here nor a name in a study can make it call anywhere."""
@@ -124,7 +125,7 @@ def _verdict(outcome: Outcome) -> str:
     reasons = "".join(f"<li>{_unbroken(escape(reason))}</li>" for reason in found.reasons)
     advice = "".join(
         f"<p>{_unbroken(escape(step.text))}</p>"
-        + (f"<pre>{escape(command(outcome, step))}</pre>" if step.settings else "")
+        + (f"<pre>{escape(command(outcome, step, anywhere=True))}</pre>" if step.settings is not None else "")
         for step in found.advice
     )
     return f'<section id="verdict"><h2>{escape(found.headline)}</h2><ul>{reasons}</ul>{advice}</section>'
@@ -246,14 +247,13 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _go_on(outcome: Outcome) -> str:
-    folder = shlex.quote(str(outcome.directory))
-    study = shlex.quote(str(outcome.directory / "study.yaml"))
+    folder = outcome.directory
     commands = f"""# go on, after an interruption too; trials that are done are not repeated
-epsearch run {study} --dir {folder}
+{epsearch("run", folder / "study.yaml", "--dir", folder, anywhere=True)}
 # draw this page again
-epsearch report {folder}
+{epsearch("report", folder, anywhere=True)}
 # look at single trials and their curves
-epsearch dashboard {folder}"""
+{epsearch("dashboard", folder, anywhere=True)}"""
     return (
         "<h2>Reproduce, or go on</h2>"
         "<p><code>study.yaml</code> holds every setting, <code>probe.json</code> the probe, "

@@ -7,7 +7,6 @@ all. Differences within a tolerance are none. Nothing is claimed of a study that
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import Literal
 
 from epsearch.averages import difference, root_mean_square
 from epsearch.labels import SYMBOLS, count, label, listed, number, one_line, percent, rounded
-from epsearch.records import Goal, Outcome, Trial, power_of_ten
-from epsearch.report.axes import is_grid
+from epsearch.records import Goal, Outcome, Trial, best_trial, power_of_ten
+from epsearch.report.advice import Advice, bounds, more_seeds, resume
 from epsearch.report.cells import state_of
 
 Kind = Literal["immutable", "adaptable", "partial", "indifferent", "undecided"]
@@ -44,13 +43,8 @@ HEADLINES: Mapping[Kind, str] = {
 OUTSIDE_THE_ROOT = ("adam", "adamw", "amsgrad", "nadam", "radam", "rmsprop")
 INSIDE_THE_ROOT = ("eadam", "adamomentum")
 
-
-@dataclass(frozen=True)
-class Advice:
-    """Something to do next; `settings` are `key=value` overrides of the study to run, empty where there is no run."""
-
-    text: str
-    settings: tuple[str, ...] = ()
+FEW = 20
+"""Trials to ask of a sampler that was asked for one."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +65,8 @@ def verdict(outcome: Outcome) -> Verdict:
     """
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
-    if (missing := _too_small(arm, complete)) is not None:
-        return _verdict(outcome, "undecided", (missing.text,), (missing,) if missing.settings else (), None)
+    if (missing := _too_small(outcome, arm, complete)) is not None:
+        return _verdict(outcome, "undecided", (missing.text,), (missing,), None)
     tolerance, why = _tolerance(complete, outcome.goal)
     by_eps = profile(complete, "eps", outcome.goal)
     best = outcome.best
@@ -133,48 +127,73 @@ def profile(complete: Sequence[Trial], name: str, goal: Goal) -> dict[float, flo
     return dict(sorted(found.items()))
 
 
-def command(outcome: Outcome, advice: Advice) -> str:
-    """The command that follows an advice: on the same run directory where that goes on with the study, else beside."""
-    arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
-    wider = all(setting.startswith("search.") for setting in advice.settings)
-    same = wider and is_grid(arm, "lr") and is_grid(arm, "eps")
-    place = str(outcome.directory) + ("" if same else "-next")
-    words = ["epsearch", "run", str(outcome.directory / "study.yaml"), "--dir", place]
-    return shlex.join([*words, *(word for setting in advice.settings for word in ("--set", setting))])
-
-
 def _verdict(
     outcome: Outcome, kind: Kind, reasons: tuple[str, ...], advice: tuple[Advice, ...], tolerance: float | None
 ) -> Verdict:
     return Verdict(kind, HEADLINES[kind].format(optimizer=outcome.optimizer), reasons, advice, tolerance)
 
 
-def _too_small(arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
+def _too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
     """What keeps a study from telling, and what would mend it."""
-    if not complete:
-        return Advice("No trial is complete.")
     # A trial that was lost, and is tried again, is in the study twice.
     ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
-    planned = len(ended) + sum(trial.state in ("running", "waiting") for trial in arm)
+    # What raised counts as done, or a cell that always raises would keep every study from its verdict.
+    given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
+    under_way = sum(trial.state in ("running", "waiting") for trial in arm)
+    planned = max(len(ended) + under_way, outcome.planned - len(given_up))
     if len(ended) < DONE * planned:
-        return Advice(f"Only {len(ended)} of {count(planned, 'trial')} have ended; run the same command to go on.")
-    for name, example in (("eps", "search.eps=grid"), ("lr", "search.lr={low: 1e-4, high: 1e-1}")):
-        if len({trial.cell.get(name) for trial in complete}) < 2:
-            other = "ε" if name == "lr" else "α"
-            return Advice(
-                f"{SYMBOLS[name]} was not varied, and the best one depends on {other}: with one value of it, "
-                "nothing can be said.",
-                (example,),
-            )
+        return resume(f"Only {len(ended)} of {count(planned, 'trial')} have finished: resume the study.")
+    if not complete:
+        return Advice("No trial is complete.")
+    if outcome.sampler != "grid" and len(ended) < 2:
+        return Advice("One trial is too few for a verdict.", (f"engine.trials={FEW}",))
+    for name in ("eps", "lr"):
+        if len({trial.cell.get(name) for trial in ended}) < 2:
+            return _not_varied(name, outcome, complete)
     enough = min(ENOUGH, len({trial.lr for trial in arm}))
     for end, which in zip(_ends(ended), ("smallest", "largest"), strict=True):
         if len({trial.lr for trial in end}) < enough:
+            found = f"Only {count(len(end), 'trial')} near the {which} ε; at least {enough} learning rates are needed."
+            if outcome.sampler == "grid":
+                return resume(f"{found} Run the study again to retry the trials that failed.")
+            rates = sorted(trial.lr for trial in arm if trial.lr is not None)
             return Advice(
-                f"Near the {which} ε that was tried, {count(len(end), 'trial')} cannot tell how good it is: it takes "
-                f"{enough} learning rates. A grid over the two ends of the range has them.",
-                ("search.eps=endpoints", "engine.sampler=grid", "engine.trials=null", "engine.pruner=none"),
+                f"{found} A grid over the two ends of the range has them.",
+                (
+                    "search.eps=endpoints",
+                    bounds("lr", rates[0], rates[-1])[0],
+                    *_given_beta2([best_trial(complete, outcome.goal) or complete[0]]),
+                    *("engine.sampler=grid", "engine.trials=null", "engine.pruner=none"),
+                ),
+                "endpoints",
             )
     return None
+
+
+def _at(trial: Trial) -> tuple[tuple[str, float], ...]:
+    return tuple(trial.cell.items())
+
+
+def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advice:
+    """What to run where a study has one value of ε or of α."""
+    text = f"{SYMBOLS[name]} was not varied, and the best one depends on {SYMBOLS['eps' if name == 'lr' else 'lr']}: "
+    text += f"with one {'learning rate' if name == 'lr' else 'ε'} there is no verdict."
+    if name == "lr":
+        # Several seeds at one learning rate are a row repeated on purpose: the study it is from had the others.
+        if len(complete[0].seed_values) > 1:
+            return Advice(text)
+        return Advice(text, ("search.lr={low: 1e-4, high: 1e-1}",), "lr")
+    if outcome.probe is None:
+        return Advice(text, (f"search.eps={'grid' if outcome.sampler == 'grid' else 'continuous'}",), "eps")
+    eps = complete[0].eps or outcome.probe.range.lower
+    setting, word = bounds("eps", eps / 10, eps * 10)
+    return Advice(text, (setting, *_given_beta2(complete)), word)
+
+
+def _given_beta2(trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The one β₂ that was tried: without a probe, `auto` could not count the batches of a `train(run)`."""
+    values = sorted({trial.beta2 for trial in trials if trial.beta2 is not None})
+    return (f"search.beta2={rounded('beta2', values[0])}",) if len(values) == 1 else ()
 
 
 def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:
@@ -230,7 +249,7 @@ def _beta2(complete: Sequence[Trial], best: Trial, tolerance: float, goal: Goal)
 
 def _next(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> list[Advice]:
     if kind == "undecided":
-        return [Advice("More seeds tell noise from difference.", ("training.seeds=[0,1,2]",))]
+        return [more_seeds(max(len(trial.seed_values) for trial in outcome.trials))]
     if kind != "immutable":
         return []
     arms = {trial.optimizer for trial in outcome.trials}
@@ -243,11 +262,14 @@ def _next(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> list[A
     if rate is None or "sgd_momentum" in arms:
         return []
     momentum = " with momentum" if outcome.optimizer != "rmsprop" else ""
+    setting, word = bounds("sgd_lr", rate / 10, rate * 10)
+    others = sorted(arms - {outcome.optimizer})
     return [
         Advice(
             f"Try SGD{momentum} at a learning rate of {rounded('lr', rate)} (α over what ε leaves of the "
             "denominator; with dampening equal to the momentum).",
-            ("search.baselines=[sgd_momentum]", _bounds("sgd_lr", rate / 10, rate * 10)),
+            (f"search.baselines=[{','.join([*others, 'sgd_momentum'])}]", setting),
+            word,
         )
     ]
 
@@ -275,17 +297,20 @@ def _edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> l
     if best.lr <= rates[0] * 1.2 or best.lr >= rates[-1] / 1.2:
         low_end = best.lr <= rates[0] * 1.2
         low, high = (rates[0] / 10, rates[-1]) if low_end else (rates[0], rates[-1] * 10)
+        setting, word = bounds("lr", low, high)
         found.append(
             Advice(
                 f"The best α, {rounded('lr', best.lr)}, is at the {'lower' if low_end else 'upper'} edge of those "
                 "tried: a better one may lie beyond.",
-                (_bounds("lr", low, high),),
+                (setting,),
+                word,
             )
         )
     values = sorted({trial.eps for trial in arm if trial.eps is not None})
     assert best.eps is not None
     at_low, at_high = best.eps <= values[0] * 1.2, best.eps >= values[-1] / 1.2
-    if kind == "indifferent" or not (at_low or at_high):
+    # Where both ends are as good as the best, there is nothing beyond them.
+    if kind in ("indifferent", "undecided") or not (at_low or at_high):
         return found
     probed = outcome.probe.range if outcome.probe is not None else None
     ends_the_range = probed is not None and (values[0] <= probed.lower if at_low else values[-1] >= probed.upper)
@@ -296,14 +321,10 @@ def _edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> l
         if ends_the_range
         else "edge of those tried: a better one may lie beyond."
     )
-    found.append(Advice(where, (_bounds("eps", low, high),)))
+    setting, word = bounds("eps", low, high)
+    beta2 = _given_beta2(arm) if outcome.probe is not None else ()
+    found.append(Advice(where, (setting, *beta2), word))
     return found
-
-
-def _bounds(name: str, low: float, high: float) -> str:
-    """A setting that searches a range, widened to powers of ten."""
-    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
-    return f"search.{name}={{low: {power_of_ten(first):g}, high: {power_of_ten(last):g}}}"
 
 
 def _power(name: str, trial: Trial) -> float:

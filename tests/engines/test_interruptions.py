@@ -101,7 +101,7 @@ def test_interrupt_says_how_to_go_on(study_folder: StudyFolder, signal_number: i
     driver.send_signal(signal_number)
     _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert "to go on: epsearch run" in errors
+    assert "Resume with: " in errors
     assert "--set training.epochs=3" in errors
     assert "Traceback" not in errors
     states = Counter(t.state for t in trials_of(study_folder))

@@ -304,7 +304,7 @@ def test_interrupt(ray_folder: RayFolder) -> None:
     driver.send_signal(signal.SIGINT)
     _, errors = driver.communicate(timeout=30)
     assert driver.returncode == 130
-    assert "to go on: epsearch run" in errors
+    assert "Resume with: " in errors
     assert "Traceback" not in errors
     assert {trial.user_attrs["fail_reason"] for trial in trials_of(ray_folder)} == {"lost"}
 

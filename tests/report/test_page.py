@@ -68,7 +68,7 @@ def test_the_verdict_its_reasons_and_the_next_command(outcome, tmp_path):
     text = read(page(outcome)).text
     for said in (found.headline, *found.reasons, *(step.text for step in found.advice)):
         assert said in text
-    fixed = sample.outcome(tmp_path, trials=[trial(0, 0.9)])
+    fixed = sample.outcome(tmp_path, trials=[trial(0, 0.9)], probe=None)
     assert "--set search.eps=grid" in read(page(fixed)).text
     assert 'id="verdict"' not in page(sample.outcome(tmp_path, trials=[]))
 

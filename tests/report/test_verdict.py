@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from epsearch.records import Outcome, Trial
-from epsearch.report.verdict import Verdict, command, profile, sgd_rate, verdict
+from epsearch.report.advice import command
+from epsearch.report.verdict import Verdict, profile, sgd_rate, verdict
 
 from . import sample
 
@@ -129,6 +131,11 @@ def test_good_ends_and_a_bad_middle_are_undecided() -> None:
     found = judge(study(lambda lr, e, b: indifferent(lr, e, b) - (0.05 if e == -4 else 0)))
     assert found.kind == "undecided"
     assert found.advice[0].settings == ("training.seeds=[0,1,2]",)
+    assert len(found.advice) == 1
+    more = judge(study(lambda lr, e, b: indifferent(lr, e, b) - (0.05 if e == -4 else 0), seed_values=[0.9] * 3))
+    assert more.advice[0].settings == ("training.seeds=[0,1,2,3,4,5,6,7,8,9]",)
+    most = judge(study(lambda lr, e, b: indifferent(lr, e, b) - (0.05 if e == -4 else 0), seed_values=[0.9] * 10))
+    assert most.advice[0].settings is None
 
 
 def test_a_half_that_diverged() -> None:
@@ -158,7 +165,8 @@ def test_a_study_that_is_not_done() -> None:
     trials = study(immutable)
     found = judge([trial if trial.number < 12 else sample.trial(trial.number, **trial.cell) for trial in trials])
     assert found.kind == "undecided"
-    assert found.reasons == ("Only 12 of 20 trials have ended; run the same command to go on.",)
+    assert found.reasons == ("Only 12 of 20 trials have finished: resume the study.",)
+    assert found.advice[0].settings == ()
 
 
 @pytest.mark.parametrize(("name", "axes"), [("ε", {"eps": (1e-8,)}), ("α", {"lrs": (1e-3,)})])
@@ -172,10 +180,13 @@ def test_a_study_that_varies_too_little(name: str, axes: dict[str, Any]) -> None
 def test_a_sampler_s_end_with_too_few_learning_rates() -> None:
     """Two trials near the largest ε, and many elsewhere: however bad they are, another lr may be good there."""
     trials = [trial for trial in study(adaptable) if trial.eps != 1e-2 or trial.lr in (1e-4, 1e-3)]
-    found = judge(trials)
+    found = judge(trials, sampler="tpe")
     assert found.kind == "undecided"
-    assert found.reasons[0].startswith("Near the largest ε that was tried, 2 trials cannot tell")
+    assert found.reasons[0].startswith("Only 2 trials near the largest ε; at least 3 learning rates are needed.")
+    assert found.advice[0].settings is not None
     assert "search.eps=endpoints" in found.advice[0].settings
+    # Of a grid they are there to be run: those trials failed.
+    assert judge(trials).advice[0].settings == ()
     third = sample.trial(98, 0.8, lr=1e-2, eps=3e-3)
     assert judge([*trials, third]).kind == "adaptable"
     # A grid of two lr has no third.
@@ -186,6 +197,10 @@ def test_immutable_names_the_rate_of_sgd() -> None:
     found = judge(study(immutable))
     assert "Try SGD with momentum at a learning rate of 1e0" in found.advice[0].text
     assert found.advice[0].settings == ("search.baselines=[sgd_momentum]", "search.sgd_lr={low: 0.1, high: 10}")
+    other = sample.trial(99, 0.5, optimizer="sgd", lr=1.0, eps=None)
+    kept = judge([*study(immutable), other]).advice[0].settings
+    assert kept is not None
+    assert kept[0] == "search.baselines=[sgd,sgd_momentum]"
 
 
 @pytest.mark.parametrize(("value", "word"), [(0.879, "as good"), (0.8, "0.08 behind"), (0.95, "0.07 better")])
@@ -222,7 +237,7 @@ def test_beta2() -> None:
 )
 def test_an_optimum_at_the_edge_of_lr(peak: int, setting: str | None) -> None:
     found = judge(study(lambda lr, e, _: 0.9 - 0.02 * abs(e + 4) - 0.02 * abs(lr - peak)))
-    settings = [value for step in found.advice for value in step.settings if value.startswith("search.lr")]
+    settings = [value for step in found.advice for value in step.settings or () if value.startswith("search.lr")]
     assert settings == ([setting] if setting else [])
 
 
@@ -235,18 +250,73 @@ def test_an_optimum_at_the_edge_of_eps() -> None:
         probed, given = judge(study(value)).advice[-1], judge(study(value), probe=None).advice[-1]
         assert f"at the {end} end of the probed range" in probed.text
         assert f"at the {end} edge of those tried" in given.text
-        assert probed.settings == given.settings == (beyond,)
+        # Without a probe, `beta2: auto` could not count the batches of a train(run).
+        assert probed.settings == (beyond, "search.beta2=0.999")
+        assert given.settings == (beyond,)
     assert judge(study(partial)).advice == ()
 
 
-def test_the_command() -> None:
-    """A wider grid goes on in the same directory; other seeds make another study."""
-    found = outcome(study(adaptable), probe=None)
-    assert command(found, verdict(found).advice[-1]) == (
-        "epsearch run runs/test/study.yaml --dir runs/test --set 'search.eps={low: 1e-07, high: 0.01}'"
+def test_a_grid_that_was_interrupted() -> None:
+    """No trial is waiting: the driver, which knew what there was to run, is gone."""
+    found = judge(study(partial, lrs=(1e-3,)), planned=20)
+    assert found.reasons == ("Only 5 of 20 trials have finished: resume the study.",)
+    assert found.advice[0].settings == ()
+    # Of cells that always raise, no study would come to its verdict.
+    raised = [sample.trial(90 + i, lr=1.0, eps=10.0**i, state="failed", fail_reason="raised") for i in range(5)]
+    assert judge([*study(partial), *raised], planned=25).kind == "partial"
+    lost = [trial.model_copy(update={"fail_reason": "lost"}) for trial in raised]
+    assert judge([*study(partial), *lost], planned=25).kind == "undecided"
+
+
+def test_one_learning_rate_with_seeds_is_a_row_repeated() -> None:
+    """It is from a study that had the others: to propose that one would go round in a circle."""
+    assert judge(study(partial, lrs=(1e-3,))).advice[0].settings == ("search.lr={low: 1e-4, high: 1e-1}",)
+    assert judge(study(partial, lrs=(1e-3,), seed_values=[0.8, 0.9])).advice[0].settings is None
+
+
+def test_a_probed_range_of_one_value() -> None:
+    """The probe is not asked again: its answer would be the same."""
+    advice = judge(study(partial, eps=(1e-3,))).advice[0]
+    assert advice.settings == ("search.eps={low: 0.0001, high: 0.01}", "search.beta2=0.999")
+    assert judge(study(partial, eps=(1e-3,)), probe=None).advice[0].settings == ("search.eps=grid",)
+    assert judge(study(partial, eps=(1e-3,)), probe=None, sampler="qmc").advice[0].settings == (
+        "search.eps=continuous",
     )
+
+
+def words(found: Outcome, index: int = -1) -> list[str]:
+    """The command of an advice, without the program."""
+    return shlex.split(command(found, verdict(found).advice[index]))[-8:]
+
+
+def test_the_command() -> None:
+    """A wider grid resumes in the same directory; other seeds make another study, with a name of its own."""
+    found = outcome(study(adaptable), probe=None)
+    study_file = "runs/test/study.yaml"
+    assert words(found)[-6:] == [
+        "run",
+        study_file,
+        "--dir",
+        "runs/test",
+        "--set",
+        "search.eps={low: 1e-07, high: 0.01}",
+    ]
     valley = outcome(study(lambda lr, e, b: indifferent(lr, e, b) - (0.05 if e == -4 else 0)))
-    assert "--dir runs/test-next --set 'training.seeds=[0,1,2]'" in command(valley, verdict(valley).advice[0])
+    assert words(valley, 0) == [
+        *["run", study_file, "--dir", "runs/test-3-seeds"],
+        *["--set", "name=cifar10-vgg11-3-seeds", "--set", "training.seeds=[0,1,2]"],
+    ]
+    # A sampler's axes are part of what it is.
+    sampled = outcome(study(adaptable), probe=None, sampler="tpe", name="1e-3 [x]")
+    assert words(sampled) == [
+        *["run", study_file, "--dir", "runs/test-eps-1e-07-0.01"],
+        *["--set", 'name="1e-3 [x]-eps-1e-07-0.01"', "--set", "search.eps={low: 1e-07, high: 0.01}"],
+    ]
+    few = outcome(study(adaptable)[:1], sampler="tpe")
+    assert words(few)[-4:] == ["--dir", "runs/test", "--set", "engine.trials=20"]
+    long = outcome(study(adaptable), probe=None, sampler="tpe", name="é" * 100)
+    (name,) = [word for word in words(long) if word.startswith("name=")]
+    assert len(name.removeprefix("name=").strip('"').encode()) <= 200
 
 
 def test_profile() -> None:
