@@ -6,6 +6,7 @@ import importlib
 import traceback
 from typing import Any
 
+from epsearch.commands import install
 from epsearch.wording import one_line
 
 
@@ -29,8 +30,8 @@ def not_imported(error: ImportError, extra: str) -> str:
     """
     reason = f"({type(error).__name__}: {one_line(error)})"
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == extra:
-        return f"needs a package that is not installed {reason}: pip install 'epsearch[{extra}]'"
-    return f"could not be imported {reason}. Check the installed versions: pip install --upgrade 'epsearch[{extra}]'"
+        return f"needs a package that is not installed {reason}: {install(extra)}"
+    return f"could not be imported {reason}. Check the installed versions: {install(extra)} --upgrade"
 
 
 def raised(error: BaseException) -> str:

@@ -172,7 +172,7 @@ class Cluster:
         except OSError as error:
             raise StudyError(
                 f"{place}: the run directory of {job} could not be written there ({one_line(error)}); fix that and "
-                f"run: epsearch fetch {job}"
+                f"run: {epsearch('fetch', job, '--address', self._address)}"
             ) from error
         if left_out:
             note(f"{job}: checkpoints are not fetched ({len(left_out)} left out): resuming from one runs code in it.")

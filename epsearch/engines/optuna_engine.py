@@ -175,7 +175,7 @@ class _Engine:
         over: list[Ending] = []
         for member, ending in zip(list(members), death.endings or [None] * len(members), strict=True):
             study, asked = member
-            if ending is None and self._deaths[asked] < self._pool.max_failures:
+            if ending is None and asked.taken is None and self._deaths[asked] < self._pool.max_failures:
                 self._deaths[asked] += 1
                 members.remove(member)
                 self._again.append(member)

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+from epsearch.commands import install
 from epsearch.errors import UserError
 from epsearch.studyfile import STORAGE_VARIABLE
 from epsearch.wording import NOT_SHOWN, mask_url
@@ -108,7 +109,7 @@ def _engine_settings(url: str) -> dict[str, Any]:
 
 def _remedy(url: str, error: BaseException) -> str:
     if isinstance(error, ImportError):
-        return "Install its driver; for PostgreSQL: pip install 'epsearch[postgres]' and a URL postgresql+psycopg://…"
+        return f"Install its driver; for PostgreSQL: {install('postgres')} and a URL postgresql+psycopg://…"
     if ":***@" in url or "=***" in url:
         other = f", and {STORAGE_VARIABLE} names another database" if os.environ.get(STORAGE_VARIABLE) else ""
         return f"No file keeps the password{other}: set {STORAGE_VARIABLE} to the whole URL."
