@@ -57,15 +57,9 @@ SCALARS = (
 NAMES = st.text(max_size=10) | st.sampled_from(["low", "high", "name", "k" * 10_000])
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(
-            st.text(max_size=10) | st.sampled_from(["low", "high", "name", "k" * 10_000]), inner, max_size=5
-        )
-        | st.lists(inner, min_size=1, max_size=1).map(lambda one: one * 3000)
-    ),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=5),
     max_leaves=8,
-)
+) | SCALARS.map(lambda value: [value] * 3000)
 TEXTS = st.text(max_size=200) | st.text(alphabet="{}[]:-,#&*!|>'\"%@` \n\tab01", max_size=120)
 
 
@@ -163,6 +157,7 @@ def test_study_files_and_overrides(place: Path, content: bytes, overrides: list[
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @fuzzed(500)
 @given(FILES, OVERRIDES)
 def test_many_study_files_and_overrides(place: Path, content: bytes, overrides: list[str]) -> None:
@@ -170,6 +165,7 @@ def test_many_study_files_and_overrides(place: Path, content: bytes, overrides: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @fuzzed(500)
 @given(mutated())
 def test_many_study_files_that_are_nearly_right(place: Path, content: bytes) -> None:

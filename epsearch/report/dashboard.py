@@ -51,9 +51,9 @@ def serve(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) ->
             f"Warning: the dashboard has no login: who reaches {host} can read and delete these studies.",
             file=sys.stderr,
         )
-    print(f"Optuna's dashboard: http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
     with server:
         try:
+            print(f"Optuna's dashboard: http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             # The way to end it, and no failure.
