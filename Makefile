@@ -28,7 +28,7 @@ format: $(VENV)/.installed-dev ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the models
-	$(BIN)/python -m epsearch.config > epsearch/study.schema.json
+	$(BIN)/python -m epsearch.study.config > epsearch/study/study.schema.json
 
 bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
 	$(BIN)/python benchmarks/startup.py

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 import epsearch
-from epsearch.engines.storage import open_storage
-from epsearch.progress import Listener
+from epsearch.records.listener import Listener
+from epsearch.search.storage import open_storage
 
 NOOP = "def train(run):\n    run.report(score=run.lr + run.eps + run.beta2)\n"
 CASES = ("grid", "random", "tpe", "bare")

@@ -18,13 +18,13 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.engines.optuna_engine import search
-from epsearch.engines.pool import Pool
-from epsearch.engines.storage import open_storage
-from epsearch.engines.study import SharedStudy
-from epsearch.plan import spaces
-from epsearch.progress import Listener
-from epsearch.studyfile import load_study
+from epsearch.engines.local.engine import search
+from epsearch.engines.local.pool import Pool
+from epsearch.records.listener import Listener
+from epsearch.search.storage import open_storage
+from epsearch.search.study import SharedStudy
+from epsearch.study.file import load_study
+from epsearch.study.plan import spaces
 
 STUDY = """
 name: overhead

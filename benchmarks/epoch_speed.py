@@ -33,8 +33,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from epsearch.config import StudyConfig
-from epsearch.records import Cell
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.loop import train
 from epsearch.training.process import prepare_process
 from epsearch.training.run import Run

@@ -10,8 +10,8 @@ from __future__ import annotations
 from outcomes import at_ruled_beta2, range_of, tables
 from search_comparison import ROOT
 
-from epsearch.records import Trial
-from epsearch.report.heatmap import heatmap_info, plot_heatmap
+from epsearch.records.trial import Trial
+from epsearch.report.figures.heatmap import heatmap_info, plot_heatmap
 
 DRAWN = ["cifar10-vgg", "fashion-mnist-mlp", "war-and-peace-lstm"]
 

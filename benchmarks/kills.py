@@ -39,9 +39,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.engines.study import cell_of, is_settled
-from epsearch.records import Cell
-from epsearch.studyfile import load_study
+from epsearch.records.trial import Cell
+from epsearch.search.queue import is_settled
+from epsearch.search.samplers import cell_of
+from epsearch.study.file import load_study
 from tests.conftest import StudyFolder
 from tests.engines.test_interruptions import trials_of
 from tests.postgresql import PostgreSQL

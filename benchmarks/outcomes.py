@@ -27,9 +27,11 @@ from reproduction import on_what
 
 import epsearch
 from epsearch import pipeline
-from epsearch.records import EpsilonRange, Outcome, Trial, power_of_ten
-from epsearch.space import auto_beta2
-from epsearch.studyfile import load_study
+from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.outcome import Outcome
+from epsearch.records.trial import Trial
+from epsearch.study.file import load_study
+from epsearch.study.space import auto_beta2
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from epsearch import Denominator
 from epsearch.probing.histogram import measure_layer
-from epsearch.probing.run import nearest_power_of_ten
+from epsearch.probing.measure import nearest_power_of_ten
 
 Percentiles = tuple[float, float]
 QS = (0.02, 0.98)

@@ -15,8 +15,8 @@ from outcomes import best_row, range_of, tables
 from reproduction import write
 from search_comparison import CLOSE, DEFAULT_EPS, PAGE
 
-from epsearch.labels import label, number
-from epsearch.records import power_of_ten
+from epsearch.core.numbers import label, number
+from epsearch.records.epsilon import power_of_ten
 
 
 def table() -> str:

@@ -26,12 +26,12 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.engines.ray_engine import RayEngine
-from epsearch.engines.storage import open_storage
-from epsearch.engines.study import SharedStudy
-from epsearch.plan import spaces
-from epsearch.progress import Listener
-from epsearch.studyfile import load_study
+from epsearch.engines.ray.engine import RayEngine
+from epsearch.records.listener import Listener
+from epsearch.search.storage import open_storage
+from epsearch.search.study import SharedStudy
+from epsearch.study.file import load_study
+from epsearch.study.plan import spaces
 
 STUDY = """
 name: overhead

@@ -23,11 +23,11 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.config import identity
-from epsearch.engines.storage import open_storage
-from epsearch.engines.study import IDENTITY
 from epsearch.pipeline import run_directory
-from epsearch.studyfile import load_study
+from epsearch.search.storage import open_storage
+from epsearch.search.study import IDENTITY
+from epsearch.study.file import load_study
+from epsearch.study.identity import identity
 
 SIZES = (1000, 10000)
 STUDY = """

@@ -22,9 +22,10 @@ from typing import Any
 
 import epsearch
 from epsearch import pipeline
-from epsearch.labels import label
-from epsearch.records import ProbeResult, power_of_ten
-from epsearch.studyfile import load_study
+from epsearch.core.numbers import label
+from epsearch.records.epsilon import power_of_ten
+from epsearch.records.probe import ProbeResult
+from epsearch.study.file import load_study
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "benchmarks" / "results" / "probes.json"

@@ -27,7 +27,7 @@ from typing import Any
 
 import optuna
 
-from epsearch.records import EpsilonRange
+from epsearch.records.epsilon import EpsilonRange
 
 TRIALS = 100
 """The budget, in trials that are trained to their end."""

@@ -22,8 +22,8 @@ from reproduction import write
 from search_comparison import CLOSE, PAGE
 
 import epsearch
-from epsearch.labels import number
-from epsearch.records import Outcome
+from epsearch.core.numbers import number
+from epsearch.records.outcome import Outcome
 
 HERE = Path(__file__).parent
 RUNS = Path("runs/for-real")

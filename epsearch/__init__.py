@@ -11,34 +11,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from epsearch.core.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from epsearch.errors import StudyError, UserError
-    from epsearch.optimizers import create_optimizer, register_denominator
-    from epsearch.optimizers.table import Denominator
+    from epsearch.core.errors import StudyError, UserError
+    from epsearch.optimizers import Denominator, create_optimizer, register_denominator
     from epsearch.pipeline import run
+    from epsearch.probing.measure import measure
+    from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
-    from epsearch.probing.run import measure, probe
-    from epsearch.records import EpsilonRange, Outcome, ProbeHistory, ProbeResult
+    from epsearch.records.epsilon import EpsilonRange
+    from epsearch.records.outcome import Outcome
+    from epsearch.records.probe import ProbeHistory, ProbeResult
     from epsearch.training.run import Run
     from epsearch.workloads import Workload
 
-__version__ = "0.1.0"
-
 # Loaded when first used: `import epsearch` is quick and needs neither torch nor optuna.
 _PUBLIC = {
-    "Denominator": "epsearch.optimizers.table",
+    "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
     "Recorder": "epsearch.probing.recorder",
     "Run": "epsearch.training.run",
-    "StudyError": "epsearch.errors",
-    "UserError": "epsearch.errors",
+    "StudyError": "epsearch.core.errors",
+    "UserError": "epsearch.core.errors",
     "Workload": "epsearch.workloads",
     "create_optimizer": "epsearch.optimizers",
-    "measure": "epsearch.probing.run",
-    "probe": "epsearch.probing.run",
+    "measure": "epsearch.probing.measure",
+    "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
     "run": "epsearch.pipeline",
 }

@@ -14,24 +14,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from epsearch.commands import command
-from epsearch.config import StudyConfig
-from epsearch.errors import StudyError, UserError
-from epsearch.labels import count
-from epsearch.plan import spaces
-from epsearch.progress import Listener
-from epsearch.records import Outcome, ProbeHistory, ProbeResult
+from epsearch.core.commands import command
+from epsearch.core.errors import StudyError, UserError
+from epsearch.core.messages import mask_url, shown
+from epsearch.core.numbers import count
+from epsearch.records.listener import Listener
+from epsearch.records.outcome import Outcome
+from epsearch.records.probe import ProbeHistory, ProbeResult
 from epsearch.redrawing import Redrawing
-from epsearch.rundir import RunDirectory
-from epsearch.space import Space
-from epsearch.studyfile import load_study
-from epsearch.trouble import of_system, reported
-from epsearch.wording import mask_url, shown
+from epsearch.search.failures import of_system, reported
+from epsearch.study.config import StudyConfig
+from epsearch.study.directory import RunDirectory
+from epsearch.study.file import load_study
+from epsearch.study.plan import spaces
+from epsearch.study.space import Space
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
-    from epsearch.engines.engine import Engine
+    from epsearch.engines.base import Engine
 
 SILENT = Listener()
 
@@ -53,10 +54,10 @@ def run(
         UserError: the input is wrong; the message says what and how to mend it.
         StudyError: the study could not be carried through; what was computed is kept.
     """
-    from epsearch.engines.engine import open_engine
-    from epsearch.engines.lease import leased
-    from epsearch.engines.storage import open_storage
-    from epsearch.report.write import is_current
+    from epsearch.engines.base import open_engine
+    from epsearch.report.output.write import is_current
+    from epsearch.search.lease import leased
+    from epsearch.search.storage import open_storage
 
     config = load(study, overrides)
     place = run_directory(config, directory)
@@ -80,7 +81,7 @@ def probe(
 
     None where the study file gives ε itself. Raises as `run` does.
     """
-    from epsearch.engines.engine import open_engine
+    from epsearch.engines.base import open_engine
 
     config = load(study, overrides)
     place = run_directory(config, directory)
@@ -91,7 +92,7 @@ def probe(
 
 def report(directory: str | Path, listener: Listener = SILENT) -> Outcome:
     """Redraw the report of a run directory, also while its study is running. Needs no torch and no GPU."""
-    from epsearch.engines.storage import open_storage
+    from epsearch.search.storage import open_storage
 
     place = RunDirectory(Path(directory))
     config = place.load()
@@ -109,7 +110,7 @@ def load(study: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """
     config = load_study(study, overrides)
     if config.engine.storage is not None:
-        from epsearch.engines.storage import check_url
+        from epsearch.search.storage import check_url
 
         check_url(config.engine.storage, config.where("engine.storage"))
     return config
@@ -189,7 +190,7 @@ def search_stage(
     listener: Listener,
 ) -> bool:
     """Run every trial that is not settled yet; False if there was none."""
-    from epsearch.engines.study import SharedStudy
+    from epsearch.search.study import SharedStudy
 
     place.begin_trials()
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
@@ -229,9 +230,10 @@ def report_stage(
     Raises:
         StudyError: no trial has a value to report, though the report is written; or it cannot be written.
     """
-    from epsearch.engines.study import PLANNED, load_arms, records
     from epsearch.report import figures, write_report
-    from epsearch.report.publish import publish
+    from epsearch.report.output.publish import publish
+    from epsearch.search.results import load_arms, records
+    from epsearch.search.study import PLANNED
 
     studies = load_arms(storage, config)
     trials = [trial for optimizer, study in studies.items() for trial in records(study, optimizer, config.training)]
@@ -278,7 +280,7 @@ def check_own_code(config: StudyConfig) -> None:
     Raises:
         UserError: it is not there, raises, or lacks the name.
     """
-    from epsearch.engines.pool import Pool
+    from epsearch.engines.local.pool import Pool
 
     if config.workload.name is not None:
         return

@@ -14,10 +14,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from epsearch.config import StudyConfig
-from epsearch.progress import Listener, Relay
-from epsearch.records import Cell, Ending
-from epsearch.rundir import RunDirectory
+from epsearch.records.listener import Listener, Relay
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.config import StudyConfig
+from epsearch.study.directory import RunDirectory
 
 if TYPE_CHECKING:
     from typing import Self
@@ -92,8 +92,8 @@ def main() -> None:
     place = RunDirectory(path)
     threading.Thread(target=_end_with_driver, daemon=True).start()
 
-    from epsearch.engines.storage import open_storage
     from epsearch.pipeline import SILENT, report_stage
+    from epsearch.search.storage import open_storage
 
     report_stage(config, open_storage(place.storage(config)), place, SILENT, redraw=True)
 

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from epsearch import cli
+from epsearch.cli import main as cli
+from tests.servers import postgresql as postgresql  # noqa: PLC0414 - a fixture
+from tests.servers import storage_url as storage_url  # noqa: PLC0414 - a fixture
 
-EPSEARCH = [sys.executable, "-m", "epsearch.cli"]
+EPSEARCH = [sys.executable, "-m", "epsearch"]
 
 
 class StudyFolder:

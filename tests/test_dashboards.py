@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.engines.rehearsal import EPOCHS, SECRETS, STUDY, TRIALS, Cluster, status, submit
+from tests.engines.ray.rehearsal import EPOCHS, SECRETS, STUDY, TRIALS, Cluster, status, submit
 from tests.machines import Machine, Machines, need_namespaces, wait_for
 from tests.report.served import served
 

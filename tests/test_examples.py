@@ -13,9 +13,9 @@ import pytest
 from torch.utils.data import Subset
 
 from epsearch import ProbeResult
-from epsearch.errors import DriverGone
-from epsearch.records import Cell
-from epsearch.studyfile import load_study
+from epsearch.core.errors import DriverGone
+from epsearch.records.trial import Cell
+from epsearch.study.file import load_study
 from epsearch.training.tasks import StudyTasks
 from epsearch.workloads.data_folder import data_folder
 from tests.conftest import EPSEARCH

@@ -23,7 +23,7 @@ def loaded_by(code: str, folder: Path) -> set[str]:
 
 def command(*arguments: str) -> str:
     return (
-        f"import sys\nfrom epsearch.cli import main\nsys.argv = ['epsearch', *{arguments!r}]\n"
+        f"import sys\nfrom epsearch.cli.main import main\nsys.argv = ['epsearch', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit as ended:\n    assert not ended.code, ended.code"
     )
 
@@ -33,7 +33,7 @@ def command(*arguments: str) -> str:
     [
         "import epsearch\nassert 'probe' in dir(epsearch)",
         "import epsearch\nepsearch.EpsilonRange(lower=1e-6, upper=1e-2).grid()",
-        "import epsearch.records, epsearch.space, epsearch.plan, epsearch.rundir",
+        "import epsearch.records, epsearch.study.space, epsearch.study.plan, epsearch.study.directory",
         command("--help"),
         command("run", "--help"),
         command("--version"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from epsearch.studyfile import load_study
+from epsearch.study.file import load_study
 
 PAPER = Path(__file__).parents[1] / "studies" / "paper"
 

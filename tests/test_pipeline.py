@@ -12,10 +12,12 @@ import yaml
 
 import epsearch
 from epsearch import pipeline, redrawing
-from epsearch.engines.table import PRUNERS, SAMPLERS
-from epsearch.errors import UserError
-from epsearch.progress import Listener
-from epsearch.records import Cell, Ending, Outcome, ProbeResult
+from epsearch.core.errors import UserError
+from epsearch.records.listener import Listener
+from epsearch.records.outcome import Outcome
+from epsearch.records.probe import ProbeResult
+from epsearch.records.trial import Cell, Ending
+from epsearch.registry.samplers import PRUNERS, SAMPLERS
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
 from tests.report import sample
@@ -244,7 +246,7 @@ def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder
 
 
 def test_a_probe_whose_number_of_batches_was_deleted() -> None:
-    from epsearch.studyfile import load_study
+    from epsearch.study.file import load_study
 
     config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
     with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
@@ -301,7 +303,7 @@ def test_report_is_redrawn_from_the_directory_alone(study_folder: StudyFolder) -
 
 
 def test_example_studies_are_valid() -> None:
-    from epsearch.studyfile import load_study
+    from epsearch.study.file import load_study
 
     files = sorted(STUDIES.rglob("*.yaml"))
     assert len(files) >= 2

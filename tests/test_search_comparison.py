@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from epsearch.records import EpsilonRange
+from epsearch.records.epsilon import EpsilonRange
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "search_comparison.py"
 spec = importlib.util.spec_from_file_location("search_comparison", FILE)

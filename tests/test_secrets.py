@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.conftest import EPSEARCH, StudyFolder
-from tests.engines.conftest import PASSWORD, QUOTED, Server, postgresql
+from tests.servers import PASSWORD, QUOTED, Server, postgresql
 
 __all__ = ["postgresql"]
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from epsearch.config import StudyConfig
-from epsearch.records import Cell
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.loop import train
 from epsearch.training.run import Run
 from epsearch.workloads import Workload, create_workload

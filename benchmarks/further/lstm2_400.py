@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from epsearch.studyfile import load_study
+from epsearch.study.file import load_study
 from epsearch.workloads.language.models import LSTM
 from epsearch.workloads.language.workload import LanguageWorkload
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from epsearch.studyfile import load_study
+from epsearch.study.file import load_study
 from epsearch.workloads.language.gpt import GPT
 from epsearch.workloads.language.workload import LONGER, LanguageWorkload
 from epsearch.workloads.vision.data import ImageData

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.integrations.recording import Recording
 from epsearch.integrations.reporting import Reporting
 

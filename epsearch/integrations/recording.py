@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.probing.recorder import Recorder
-from epsearch.records import ProbeHistory, ProbeResult
+from epsearch.records.probe import ProbeHistory, ProbeResult
 
 
 class Recording:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 
 if TYPE_CHECKING:
     from epsearch.training.run import Run

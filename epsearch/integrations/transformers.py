@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.integrations.recording import Recording
 from epsearch.integrations.reporting import Reporting
 

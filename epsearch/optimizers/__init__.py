@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from epsearch.errors import UserError
-from epsearch.loading import load_object
-from epsearch.optimizers.table import ADAPTIVE, OPTIMIZERS, Denominator
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object
+from epsearch.optimizers.denominators import Denominator
+from epsearch.registry.optimizers import ADAPTIVE, OPTIMIZERS
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Denominator", "create_optimizer", "default_eps", "denominator_reader", "register_denominator", "unwrapped"]
 
 _registered: dict[str, DenominatorReader] = {
-    row.path: row.denominator for row in OPTIMIZERS.values() if row.denominator is not None
+    row.path: load_object(row.denominator) for row in OPTIMIZERS.values() if row.denominator is not None
 }
 
 

@@ -3,7 +3,8 @@
 The package is not called `probe`, since importing it would put it in the place of the function `epsearch.probe`.
 """
 
+from epsearch.probing.measure import measure
+from epsearch.probing.probe import probe
 from epsearch.probing.recorder import Recorder
-from epsearch.probing.run import measure, probe
 
 __all__ = ["Recorder", "measure", "probe"]

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.optimizers import denominator_reader
-from epsearch.probing.run import measure
-from epsearch.records import EpochReading, ProbeHistory, ProbeResult
+from epsearch.probing.measure import measure
+from epsearch.records.probe import EpochReading, ProbeHistory, ProbeResult
 
 
 class Recorder:

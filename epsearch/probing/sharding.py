@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ a figure; `gallery` names the figures, `page` and `write` put them into files, `
 dashboard, which `dashboard` serves.
 """
 
-from epsearch.report.gallery import figures
-from epsearch.report.write import write_report
+from epsearch.report.figures.gallery import figures
+from epsearch.report.output.write import write_report
 
 __all__ = ["figures", "write_report"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from epsearch.records import ProbeHistory, write_atomically
+from epsearch.core.files import write_atomically
+from epsearch.records.probe import ProbeHistory
 from epsearch.training.faults import ends_process
 from epsearch.training.log import log, quoted
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from epsearch.config import StudyConfig
+from epsearch.study.config import StudyConfig
 from epsearch.training.faults import ends_process
 from epsearch.training.fused import aligned, use_fused
 from epsearch.training.log import quoted

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from epsearch.config import StudyConfig
-from epsearch.errors import DriverGone, StudyError, UserError
+from epsearch.core.errors import DriverGone, StudyError, UserError
 from epsearch.optimizers import create_optimizer, denominator_reader, unwrapped
+from epsearch.probing.measure import measure
 from epsearch.probing.recorder import Recorder
-from epsearch.probing.run import measure
-from epsearch.records import Cell, ProbeHistory, ProbeResult
+from epsearch.records.probe import ProbeHistory, ProbeResult
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.faults import ends_process
 from epsearch.training.log import described, log, log_error

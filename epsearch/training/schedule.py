@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from epsearch.config import DecaySection, TrainingSection
+from epsearch.study.schema.training import DecaySection, TrainingSection
 
 
 def lr_factor(training: TrainingSection, epoch: int, step: int) -> float:

@@ -12,13 +12,16 @@ from typing import Any, Literal
 
 import torch
 
-from epsearch.config import Bounds, StudyConfig
-from epsearch.errors import DriverGone, ProcessUnusable, StudyError, UserError
-from epsearch.labels import label
-from epsearch.loading import load_object, raised
+from epsearch.core.errors import DriverGone, ProcessUnusable, StudyError, UserError
+from epsearch.core.imports import load_object, raised
+from epsearch.core.messages import shown, suggestion
+from epsearch.core.numbers import label
 from epsearch.optimizers import default_eps
-from epsearch.records import Cell, Ending, ProbeResult
-from epsearch.space import auto_beta2
+from epsearch.records.probe import ProbeResult
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.config import StudyConfig
+from epsearch.study.schema.base import Bounds
+from epsearch.study.space import auto_beta2
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.faults import ends_process
 from epsearch.training.log import log, log_error, quoted
@@ -26,7 +29,6 @@ from epsearch.training.loop import train
 from epsearch.training.precision import set_precision
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all
-from epsearch.wording import shown, suggestion
 from epsearch.workloads import create_workload
 
 PROBE_BETA2 = 0.999

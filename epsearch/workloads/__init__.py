@@ -6,14 +6,15 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from epsearch.errors import UserError
-from epsearch.loading import load_object, raised
-from epsearch.workloads.table import WORKLOADS
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object, raised
+from epsearch.registry.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     import torch
 
-    from epsearch.config import StudyConfig, WorkloadSection
+    from epsearch.study.config import StudyConfig
+    from epsearch.study.schema.workload import WorkloadSection
 
 
 class Workload(Protocol):

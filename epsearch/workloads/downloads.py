@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder, one_at_a_time
 
 ATTEMPTS = 5

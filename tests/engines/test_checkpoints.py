@@ -92,7 +92,7 @@ def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[f
         assert done.returncode == 0, done.stderr
     check(study_folder, expected)
     assert [line for line in epochs(study_folder) if line.startswith("1e-06 ")] == [f"1e-06 {n}" for n in range(EPOCHS)]
-    assert [trial.user_attrs.get("retry_of") for trial in trials_of(study_folder)] == [None, None, None, 1, 3]
+    assert [trial.user_attrs.get("retry_of") for trial in trials_of(study_folder)] == [None, None, None, 0, 3]
 
 
 def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from epsearch.records import ERROR_LIMIT
+from epsearch.records.trial import ERROR_LIMIT
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.engines.test_interruptions import trials_of
 

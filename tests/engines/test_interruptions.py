@@ -13,8 +13,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from epsearch.engines.storage import open_storage
-from epsearch.engines.study import is_settled
+from epsearch.search.queue import is_settled
+from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 
 SLOW = """

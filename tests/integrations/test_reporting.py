@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from epsearch import UserError
-from epsearch.config import StudyConfig
 from epsearch.integrations.reporting import Reporting
-from epsearch.records import Cell
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.run import Run
 from tests.integrations import toy
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import torch
 
-from epsearch.loading import load_object
+from epsearch.core.imports import load_object
 from epsearch.optimizers import create_optimizer, denominator_reader
-from epsearch.optimizers.table import OPTIMIZERS
+from epsearch.registry.optimizers import OPTIMIZERS
 
 SHAPES = [(40,), (7, 9), (3, 4, 5), (1,)]
 LR, BETAS = 1e-2, (0.9, 0.99)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from epsearch import ProbeResult, StudyError, UserError, create_optimizer, measure, probe
-from epsearch.optimizers.table import ADAPTIVE, OPTIMIZERS
+from epsearch.registry.optimizers import ADAPTIVE, OPTIMIZERS
 from tests.optimizers.drive import BETAS, LR, gradients, has_option, parameters, read_z, step_through, trained, weights
 from tests.optimizers.twins import TWINS
 

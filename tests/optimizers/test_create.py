@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from epsearch import Denominator, UserError, create_optimizer, measure, register_denominator
-from epsearch.config import StudyConfig
-from epsearch.loading import load_object
+from epsearch.core.imports import load_object
 from epsearch.optimizers import default_eps
-from epsearch.optimizers.table import ADAPTIVE, BASELINES, OPTIMIZERS
+from epsearch.registry.optimizers import ADAPTIVE, BASELINES, OPTIMIZERS
+from epsearch.study.config import StudyConfig
 from tests.optimizers.drive import gradients, parameters, step_through, weights
 
 OWN = [name for name, row in OPTIMIZERS.items() if row.path.startswith("epsearch.")]
@@ -118,7 +118,7 @@ class TestCreate:
                 create_optimizer(name, [group], lr=1e-3)
 
     def test_the_table_loads_no_torch(self):
-        code = "import sys, epsearch.optimizers, epsearch.optimizers.table; print('torch' in sys.modules)"
+        code = "import sys, epsearch.optimizers, epsearch.registry.optimizers; print('torch' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
 
@@ -136,7 +136,7 @@ class TestRows:
     def test_readers_say_their_equation(self, name):
         row = OPTIMIZERS[name]
         if row.denominator is not None:
-            assert "ẑ" in row.denominator.__doc__
+            assert "ẑ" in load_object(row.denominator).__doc__
             assert load_object(row.path).__doc__
         assert row.eps_enters
         assert row.note

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from epsearch import create_optimizer, measure
-from epsearch.optimizers.table import ADAPTIVE
+from epsearch.registry.optimizers import ADAPTIVE
 from tests.optimizers.drive import BETAS, LR, gradients, has_option, parameters, read_z, step_through, trained, weights
 
 if not torch.cuda.is_available():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from epsearch import measure
-from epsearch.optimizers.table import ADAPTIVE, OPTIMIZERS
+from epsearch.registry.optimizers import ADAPTIVE, OPTIMIZERS
 from tests.optimizers import twins
 from tests.optimizers.drive import BETAS, LR, gradients, read_z, trained, weights
 from tests.optimizers.twins import TWINS

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from epsearch import Denominator, StudyError, UserError, create_optimizer, measure, probe
-from epsearch.optimizers.table import ADAPTIVE
 from epsearch.probing import histogram
 from epsearch.probing.histogram import measure_layer
-from epsearch.records import Layer, ProbeResult
+from epsearch.records.probe import Layer, ProbeResult
+from epsearch.registry.optimizers import ADAPTIVE
 
 if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
     pytest.skip("PyTorch without gloo", allow_module_level=True)

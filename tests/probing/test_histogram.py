@@ -8,9 +8,11 @@ import torch
 
 from epsearch.optimizers import Denominator
 from epsearch.probing import histogram
-from epsearch.probing.histogram import count_bits, measure_layer, percentile
-from epsearch.probing.run import nearest_power_of_ten
-from epsearch.records import Histogram
+from epsearch.probing.bit_counts import count_bits
+from epsearch.probing.histogram import measure_layer
+from epsearch.probing.measure import nearest_power_of_ten
+from epsearch.probing.percentiles import percentile
+from epsearch.records.probe import Histogram
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 TERMS = {"root": (3.7, 0.5), "plain": (0.001, 1.0), "cube root": (1.0, 1 / 3)}

@@ -25,7 +25,7 @@ def linear():
 
 def test_the_function_is_not_hidden_by_a_module():
     """`epsearch.probe` must not become a package as soon as something imports from it."""
-    for module in ("epsearch.training.run", "epsearch.pipeline", "epsearch.cli"):
+    for module in ("epsearch.training.run", "epsearch.pipeline", "epsearch.cli.main"):
         importlib.import_module(module)
     assert all(callable(getattr(epsearch, name)) for name in epsearch.__all__)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from epsearch.records import Outcome
+from epsearch.records.outcome import Outcome
 
 from . import sample
 

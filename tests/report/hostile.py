@@ -1,6 +1,6 @@
 """Names and messages such as nobody should use and somebody will."""
 
-from epsearch.records import Outcome
+from epsearch.records.outcome import Outcome
 
 from . import sample
 from .sample import trial

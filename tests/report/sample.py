@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from epsearch.records import EpochReading, EpsilonRange, Histogram, Layer, Outcome, ProbeHistory, ProbeResult, Trial
+from epsearch.records.epsilon import EpsilonRange
+from epsearch.records.outcome import Outcome
+from epsearch.records.probe import EpochReading, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.trial import Trial
 from epsearch.report import figures, write_report
-from epsearch.report import publish as module
+from epsearch.report.output import publish as module
 
 LRS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 EPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)

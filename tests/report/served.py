@@ -13,7 +13,7 @@ from collections.abc import Iterator
 def served(url: str) -> Iterator[str]:
     """The address of the dashboard on the storage `url`; at the end it is interrupted, and must end quietly."""
     code = (
-        "from epsearch.engines.storage import open_storage; from epsearch.report.dashboard import serve;"
+        "from epsearch.search.storage import open_storage; from epsearch.report.output.dashboard import serve;"
         f"serve(open_storage({url!r}, ''), port=0)"
     )
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -9,14 +9,14 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from epsearch.console import print_outcome
-from epsearch.labels import measured
+from epsearch.cli.summary import print_outcome
+from epsearch.records.text import measured
 from epsearch.report import figures
-from epsearch.report.comparison import comparison
-from epsearch.report.drawable import LIMIT, drawable
-from epsearch.report.machine import as_machines_read
-from epsearch.report.notebook import outcome_html
-from epsearch.report.verdict import verdict
+from epsearch.report.analysis.verdict import verdict
+from epsearch.report.figures.drawable import LIMIT, drawable
+from epsearch.report.html.comparison import comparison
+from epsearch.report.html.notebook import outcome_html
+from epsearch.report.output.json import as_machines_read
 
 from . import sample
 from .sample import trial

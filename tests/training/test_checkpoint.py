@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.errors import DriverGone, ProcessUnusable
-from epsearch.records import Cell, Ending
+from epsearch.core.errors import DriverGone, ProcessUnusable
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.config import StudyConfig
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.loop import train
 from epsearch.training.precision import set_precision

@@ -8,8 +8,8 @@ import pickle
 import pytest
 import torch
 
-from epsearch.errors import ProcessUnusable
-from epsearch.records import Ending
+from epsearch.core.errors import ProcessUnusable
+from epsearch.records.trial import Ending
 from epsearch.training.faults import ends_process
 
 CUDA_ASSERT = (

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.records import Cell
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.loop import to_device, train
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from epsearch.config import StudyConfig
-from epsearch.errors import StudyError, UserError
+from epsearch.core.errors import StudyError, UserError
 from epsearch.probing import measure
-from epsearch.records import Cell, ProbeResult
+from epsearch.records.probe import ProbeResult
+from epsearch.records.trial import Cell
+from epsearch.study.config import StudyConfig
 from epsearch.training.run import Run
 
 CPU = torch.device("cpu")

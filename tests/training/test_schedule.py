@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from epsearch.config import TrainingSection
+from epsearch.study.schema.training import TrainingSection
 from epsearch.training.schedule import lr_factor
 
 EPOCHS, STEPS = 10, 4

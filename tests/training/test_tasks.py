@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.errors import DriverGone, ProcessUnusable, StudyError, UserError
-from epsearch.records import Cell, Ending
+from epsearch.core.errors import DriverGone, ProcessUnusable, StudyError, UserError
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.config import StudyConfig
 from epsearch.training.run import Run
 from epsearch.training.tasks import StudyTasks
 from tests.training.test_loop import Regression

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import data_folder
 from epsearch.workloads.downloads import fetch_all
 from epsearch.workloads.vision.data import ImageData

@@ -14,17 +14,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.errors import DriverGone, UserError
-from epsearch.records import Cell
-from epsearch.studyfile import load_study
+from epsearch.core.errors import DriverGone, UserError
+from epsearch.records.trial import Cell
+from epsearch.registry.workloads import WORKLOADS
+from epsearch.study.config import StudyConfig
+from epsearch.study.file import load_study
 from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.loop import to_device, train
 from epsearch.training.precision import set_precision
 from epsearch.training.run import Run
 from epsearch.training.seeding import seed_all
 from epsearch.workloads import Workload, create_workload
-from epsearch.workloads.table import WORKLOADS
 from tests.workloads.real_data import skip_if_not_there
 
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
+from epsearch.registry.workloads import WORKLOADS
 from epsearch.workloads import downloads
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder
 from epsearch.workloads.downloads import DOWNLOADS, Download, fetch, fetch_all, missing, unpack
-from epsearch.workloads.table import WORKLOADS
 
 CONTENT = bytes(range(256)) * 4096
 SUM = hashlib.md5(CONTENT).hexdigest()

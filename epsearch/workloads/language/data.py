@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder
 from epsearch.workloads.downloads import fetch_all
 

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
+from epsearch.study.config import StudyConfig
 from epsearch.workloads import load_dataset, model_maker
 from epsearch.workloads.language.data import TextData
 from epsearch.workloads.language.models import State

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 
 TEST_SHARE = 0.2
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional as F
 
-from epsearch.config import StudyConfig
+from epsearch.study.config import StudyConfig
 from epsearch.workloads import load_dataset, model_maker
 from epsearch.workloads.tabular.data import TableData
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder, one_at_a_time
 from epsearch.workloads.downloads import fetch_all, unpack
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.vision.small_models import Shape
 
 SMALLEST = 16

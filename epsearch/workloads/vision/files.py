@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.vision.cache import Pixels, cached
 
 THREADS = 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 
 Sample = tuple[str, int]
 """A file, and the index of its class in the sorted names of classes."""

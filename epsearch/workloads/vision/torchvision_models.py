@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from epsearch.errors import UserError
-from epsearch.wording import suggestion
+from epsearch.core.errors import UserError
+from epsearch.core.messages import suggestion
 
 # These two return the logits of auxiliary classifiers beside their own, and warn unless told how to begin.
 _WITHOUT_AUXILIARIES = ("googlenet", "inception_v3")

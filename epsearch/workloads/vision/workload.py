@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional as F
 
-from epsearch.config import StudyConfig
-from epsearch.errors import UserError
-from epsearch.loading import load_object
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object
+from epsearch.registry.workloads import AUGMENTATIONS
+from epsearch.study.config import StudyConfig
 from epsearch.workloads import load_dataset, model_maker
-from epsearch.workloads.table import AUGMENTATIONS
 from epsearch.workloads.vision.data import ImageData
 
 EVALUATION_BATCH = 1024

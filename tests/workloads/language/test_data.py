@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE
 from epsearch.workloads.language.data import TextData, ptb, python_stdlib, text, war_and_peace
 from tests.workloads.real_data import skip_if_not_there

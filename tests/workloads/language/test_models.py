@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from epsearch.loading import load_object
+from epsearch.core.imports import load_object
+from epsearch.registry.workloads import WORKLOADS
 from epsearch.workloads.language.models import LockedDropout, gpt, lstm1, lstm2, lstm_small
-from epsearch.workloads.table import WORKLOADS
 
 MODELS = list(WORKLOADS["language"].models)
 VOCABULARY, LONGEST = 50, 30

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from epsearch.config import StudyConfig
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
+from epsearch.registry.workloads import WORKLOADS
+from epsearch.study.config import StudyConfig
 from epsearch.training.precision import autocast
 from epsearch.training.seeding import seed_all
 from epsearch.workloads import create_workload
 from epsearch.workloads.language.workload import LanguageWorkload, TextBatch, piece_length, streams
-from epsearch.workloads.table import WORKLOADS
 from tests.workloads.real_data import skip_if_not_there
 
 CPU = torch.device("cpu")

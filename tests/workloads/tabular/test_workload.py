@@ -9,12 +9,12 @@ import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
-from epsearch.config import StudyConfig
-from epsearch.errors import UserError
-from epsearch.loading import load_object
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object
+from epsearch.registry.workloads import METRICS, WORKLOADS
+from epsearch.study.config import StudyConfig
 from epsearch.training.seeding import seed_all
 from epsearch.workloads import create_workload
-from epsearch.workloads.table import METRICS, WORKLOADS
 from epsearch.workloads.tabular.data import breast_cancer, diabetes, iris
 from epsearch.workloads.tabular.workload import TabularWorkload
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder
 from epsearch.workloads.vision.data import (
     ImageData,

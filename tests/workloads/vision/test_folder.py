@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE
 from epsearch.workloads.vision import files as image_files
 from epsearch.workloads.vision.data import folder

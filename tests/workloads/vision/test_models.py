@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from epsearch.errors import UserError
-from epsearch.loading import load_object
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object
+from epsearch.registry.workloads import WORKLOADS
 from epsearch.training.seeding import seed_all
-from epsearch.workloads.table import WORKLOADS
 from epsearch.workloads.vision.data import ImageData, cifar10
 from epsearch.workloads.vision.torchvision_models import torchvision_classifier
 from tests.workloads.real_data import there

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from epsearch.config import StudyConfig
-from epsearch.errors import UserError
+from epsearch.core.errors import UserError
+from epsearch.study.config import StudyConfig
 from epsearch.training.seeding import seed_all
 from epsearch.workloads.vision.data import digits
 from epsearch.workloads.vision.workload import VisionWorkload

@@ -1,0 +1,126 @@
+"""Commands on a study submitted to a Ray cluster: submit, status, logs, stop, fetch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from epsearch.cli import output
+from epsearch.cli.options import Directory, Settings, StudyFile, end, give_up, new_console
+from epsearch.core.errors import UserError
+
+if TYPE_CHECKING:
+    from epsearch.engines.ray.jobs import Cluster
+
+
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="The Ray cluster's dashboard, which takes jobs: http://head:8265.",
+    ),
+]
+
+
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as submit printed it.")]
+
+
+def submit(
+    study: StudyFile,
+    address: Address,
+    settings: Settings = [],  # noqa: B006
+    directory: Directory = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Follow the job, and fetch its run directory at the end.")
+    ] = True,
+) -> None:
+    """Run a study on a Ray cluster: its file, and the modules and requirements.txt beside it, go there."""
+    from epsearch.cli.terminal import say
+    from epsearch.engines.ray.jobs import again, local_copy
+    from epsearch.study.file import load_study
+
+    cluster, console = _cluster(address), new_console()
+    if wait:
+        local_copy(load_study(study, settings).name, directory)
+    job = cluster.submit(study, settings)
+    say(console, f"Job {job}: its run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
+    if not wait:
+        say(console, f"Next: {again(job, address)}")
+        return
+    try:
+        details = cluster.follow(job, output.Patient(sys.stdout).write)
+    except KeyboardInterrupt:
+        end(130, f"Left; the job goes on: {again(job, address)}")
+    place = None
+    try:
+        place = cluster.fetch(job, directory, _note)
+    except UserError as error:
+        typer.echo(f"epsearch: {error}", err=True)
+    if place is not None:
+        say(console, f"\nFetched to {place}")
+    if details.status != "SUCCEEDED":
+        end(2 if details.driver_exit_code == 2 else 1, f"epsearch: {job}: {details.status.value.lower()}.")
+
+
+def status(job: Job, address: Address) -> None:
+    """How a submitted study is doing: its state, and the last thing it said."""
+    from epsearch.cli.terminal import say
+    from epsearch.engines.ray.jobs import describe
+
+    cluster = _cluster(address)
+    say(new_console(), describe(job, cluster.details(job), cluster.logs(job)))
+
+
+def logs(
+    job: Job,
+    address: Address,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """What a submitted study has printed."""
+    cluster = _cluster(address)
+    if follow:
+        cluster.follow(job, _pass_on)
+    else:
+        typer.echo(cluster.logs(job), nl=False)
+
+
+def stop(job: Job, address: Address) -> None:
+    """End a submitted study, as Ctrl-C would; submitted again, it goes on."""
+    from epsearch.cli.terminal import say
+
+    stopped = _cluster(address).stop(job)
+    say(new_console(), f"{job}: {'stopped; submitted again, it goes on' if stopped else 'had ended already'}.")
+
+
+def fetch(job: Job, address: Address, directory: Directory = None) -> None:
+    """Copy a submitted study's run directory here, also while it is running."""
+    from epsearch.cli.terminal import say
+
+    say(new_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
+
+
+def _note(text: str) -> None:
+    typer.echo(f"epsearch: {text}", err=True)
+
+
+def _pass_on(text: str) -> None:
+    """Print what a cluster sends; where nobody reads it, end here rather than as a failure of the connection."""
+    try:
+        typer.echo(text, nl=False)
+    except OSError as error:
+        give_up(error)
+
+
+def _cluster(address: str) -> Cluster:
+    try:
+        from epsearch.engines.ray.jobs import Cluster
+    except ImportError as error:
+        from epsearch.core.imports import not_imported
+
+        raise UserError(f"submitting to Ray {not_imported(error, 'ray')}") from error
+    logging.disable(logging.INFO)  # Ray's own account of what it uploads
+    return Cluster(address)

@@ -1,0 +1,83 @@
+"""The command line. Settings stand in the study file; options name places, and `--set` overrides."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+import epsearch
+from epsearch.cli import catalog, cluster, output, studies
+from epsearch.cli.options import end, give_up
+from epsearch.core.errors import StudyError, UserError
+from epsearch.core.messages import MESSAGE_LIMIT, clipped
+
+app = typer.Typer(
+    help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    *(studies.run, studies.probe, studies.check, studies.report, studies.dashboard),
+    *(cluster.submit, cluster.status, cluster.logs, cluster.stop, cluster.fetch),
+    catalog.init,
+)
+for command in COMMANDS:
+    app.command()(command)
+app.command("list")(catalog.list_names)
+app.command()(catalog.schema)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        typer.echo(f"epsearch {epsearch.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: exit code 0 done, 1 the study failed, 2 the input is wrong, 130 interrupted."""
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    # The system takes back what is left at the end; Python would look through it first, a second for 10,000 trials.
+    atexit.register(gc.freeze)
+    # What ends a job on a cluster or in a container deserves the same care as Ctrl-C.
+    signal.signal(signal.SIGTERM, interrupt)
+    output.prepare()
+    try:
+        _run_command()
+    except SystemExit as ended:
+        if (lost := output.failure()) is not None and not ended.code:
+            give_up(lost)
+        raise
+
+
+def _run_command() -> NoReturn:
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        end(2, f"epsearch: {clipped(str(error), MESSAGE_LIMIT)}")
+    except StudyError as error:
+        end(1, f"epsearch: {error}")
+    except KeyboardInterrupt:
+        end(130, "Interrupted.")
+    except OSError as error:
+        if not output.is_of_a_stream(error):
+            raise  # a fault of ours
+        give_up(error)
+    sys.exit(0)

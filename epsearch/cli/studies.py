@@ -1,0 +1,158 @@
+"""Commands on a study: run, probe, check, report, dashboard."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from epsearch.cli.options import Directory, Settings, StudyFile, end, new_console, patient_console, quiet_optuna
+from epsearch.core.errors import UserError
+
+
+def run(
+    study: StudyFile,
+    settings: Settings = [],  # noqa: B006 - typer's way
+    directory: Directory = None,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Run a study that another driver is running, in its place: that one stops."),
+    ] = False,
+) -> None:
+    """Probe, search, report. On a directory that exists: go on with that study."""
+    from epsearch import pipeline
+    from epsearch.cli.summary import print_outcome
+    from epsearch.cli.terminal import Terminal
+    from epsearch.core.commands import command
+    from epsearch.core.messages import mask_password
+    from epsearch.study.file import load_study
+
+    quiet_optuna()
+    console = patient_console()
+    terminal = Terminal(console, load_study(study, settings))
+    try:
+        with terminal:
+            outcome = pipeline.run(study, settings, directory, terminal, take_over=take_over)
+    except KeyboardInterrupt:
+        again: list[str | Path] = ["run", study]
+        again += [word for setting in settings for word in ("--set", mask_password(setting))]
+        again += ["--dir", directory] if directory else []
+        best = f"Best so far: {terminal.best}\n" * bool(terminal.best)
+        end(130, f"Interrupted. Finished trials are saved.\n{best}Resume with: {command(*again)}")
+    print_outcome(console, outcome)
+
+
+def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
+    """The probe alone: the range of eps, layer by layer. A later run uses it."""
+    from rich.table import Table
+
+    from epsearch import pipeline
+    from epsearch.cli.terminal import Terminal, say
+    from epsearch.core.numbers import ordinal, rounded
+    from epsearch.study.file import load_study
+
+    console = patient_console()
+    config = load_study(study, settings)
+    with Terminal(console, config) as terminal:
+        result = pipeline.probe(study, settings, directory, terminal)
+    if result is None:
+        raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
+    percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
+    table = Table("layer", "elements", "zeros", "not finite", *percentiles)
+    for layer in result.layers:
+        ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
+        table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
+    console.print(table)
+    for eps in result.range.grid():
+        say(console, f"share of z above eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
+    place = pipeline.run_directory(config, directory)
+    figure = place.path / "probe.html"
+    result.plot().write_html(figure, include_plotlyjs=True)
+    say(console, f"\nHistogram  {figure}\nRecord     {place.probe}")
+
+
+def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
+    """The resolved study, how many trials, what they cost. Runs nothing."""
+    from epsearch import pipeline
+    from epsearch.cli.terminal import describe_cost, say
+    from epsearch.core.numbers import count
+    from epsearch.study.dump import to_yaml
+    from epsearch.study.plan import plan
+
+    console = new_console()
+    config = pipeline.load(study, settings)
+    place = pipeline.run_directory(config, directory)
+    pipeline.check_own_code(config)
+    probed = pipeline.load_probe(place) if config.search.needs_probe else None
+    cost = plan(config, probed.range if probed else None)
+    say(console, to_yaml(config))
+    points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
+    assumed = "" if cost.probed else " (typical; the probe will tell)"
+    say(console, f"Run directory    {place.path}")
+    say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
+    if config.search.needs_probe:
+        wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
+        say(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
+    if cost.baselines:
+        say(console, f"Of these         {count(cost.baselines, 'trial')} of the baselines")
+
+
+def report(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the results as JSON: a list with one object per run.")
+    ] = False,
+    formats: Annotated[
+        list[str],
+        typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Redraw the report of a run, also while it is running; of several, compare them in comparison.html."""
+    from epsearch import pipeline
+    from epsearch.cli.terminal import say
+    from epsearch.report.output.export import export, formats_of
+    from epsearch.report.output.json import as_machines_read
+    from epsearch.report.output.write import write_comparison
+
+    quiet_optuna()
+    wanted = formats_of(formats)
+    outcomes = [pipeline.report(directory) for directory in directories]
+    page = outcomes[0].directory / "report.html"
+    if len(outcomes) > 1:
+        page = write_comparison(outcomes, Path("comparison.html"))
+    for outcome in outcomes:
+        export(outcome, wanted)
+    if as_json:
+        # ASCII, which every terminal and pipe takes; a list of one run, too, so that a script reads both alike.
+        typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
+    else:
+        say(new_console(), str(page))
+
+
+def dashboard(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A run directory; else the storage of EPSEARCH_STORAGE.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. It has no login: keep it on loopback.")
+    ] = "127.0.0.1",
+) -> None:
+    """Optuna's dashboard on a run's study, with its heatmaps, or on every study of a storage."""
+    from epsearch.core.environment import STORAGE_VARIABLE
+    from epsearch.report.output.dashboard import serve
+    from epsearch.search.storage import open_storage
+    from epsearch.study.directory import RunDirectory
+
+    if directory is not None:
+        place = RunDirectory(directory)
+        config = place.load()
+        storage = open_storage(place.storage(config), config.where("engine.storage"))
+    elif url := os.environ.get(STORAGE_VARIABLE):
+        storage = open_storage(url, STORAGE_VARIABLE)
+    else:
+        raise UserError(f"Name a run directory, e.g. runs/quickstart, or set {STORAGE_VARIABLE} to a storage's URL.")
+    serve(storage, host=host, port=port)

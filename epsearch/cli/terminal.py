@@ -1,0 +1,176 @@
+"""What a person sees while a study runs: live progress on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from epsearch.cli.time_left import TimeLeft
+from epsearch.core.numbers import count, rounded
+from epsearch.records.listener import Best, Listener
+from epsearch.records.probe import ProbeResult
+from epsearch.records.trial import FAILURES, Cell, Ending, Trial
+from epsearch.study.config import StudyConfig
+from epsearch.study.plan import Cost
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+def describe_cell(cell: Cell | Trial) -> str:
+    """`lr 1e-3, eps 1e-6, beta2 0.999`."""
+    parts = [("lr", cell.lr), ("eps", cell.eps), ("beta2", cell.beta2)]
+    return ", ".join(f"{name} {rounded(name, value)}" for name, value in parts if value is not None)
+
+
+def describe_cost(cost: Cost) -> str:
+    """`25 trials, 501 epochs`."""
+    epochs = "epochs as your code says" if cost.epochs is None else count(cost.epochs, "epoch")
+    return f"{count(cost.trials, 'trial')}, {epochs}"
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2 h 05 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def say(console: Console, text: str = "") -> None:
+    """Print text as it is: brackets in a path are no markup, and the terminal wraps its own lines."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Terminal(Listener):
+    """Shows a study on `console`: stages as lines, trials as a bar that is redrawn, or as lines."""
+
+    def __init__(self, console: Console, config: StudyConfig) -> None:
+        self._console, self._config = console, config
+        self._sign = 1 if config.goal == "maximize" else -1
+        self._best: Best | None = None
+        self._total = self._ended = 0
+        self._under_way: set[tuple[str, int]] = set()
+        self._time_left = TimeLeft()
+        self._task: TaskID | None = None
+        self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+        self._files: dict[str, TaskID] = {}
+        self._downloads = self._progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def _progress(self, *columns: ProgressColumn) -> Progress:
+        bar = BarColumn(bar_width=24)
+        return Progress(
+            TextColumn("{task.description}"),
+            bar,
+            *columns,
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._downloads.stop()
+        self._bar.stop()
+
+    def downloading(self, file: str, done: int, total: int | None) -> None:
+        """A bar for each file; elsewhere a line as each begins."""
+        if file not in self._files:
+            if not self._console.is_terminal:
+                self.stage(f"downloading {file}" + (f" ({total / 1e6:,.1f} MB)" if total else ""))
+            self._downloads.start()
+            self._files[file] = self._downloads.add_task(escape(file), total=total)
+        self._downloads.update(self._files[file], completed=done, total=total)
+
+    def stage(self, text: str) -> None:
+        """One line."""
+        say(self._console, text)
+
+    def probed(self, result: ProbeResult, *, reused: bool) -> None:
+        """The range, and what it saves."""
+        low, high = result.range.lower, result.range.upper
+        points = len(result.range.grid())
+        origin = " (from the record of an earlier probe)" if reused else ""
+        self.stage(
+            f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
+        )
+
+    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
+        """How many there are to run."""
+        self._total, self._ended, self._best = total, settled, best
+        if total == settled:
+            self.stage(f"nothing to do: {'all ' * (total > 1)}{count(total, 'trial')} settled already")
+            return
+        self.stage(f"trials: {total}" + (f", of which {settled} are settled by earlier runs" if settled else ""))
+        # One live display at a time.
+        self._downloads.stop()
+        self._bar.start()
+        now = escape(f"starting workers{self._summary()}")
+        self._task = self._bar.add_task("trials", total=total, completed=settled, now=now)
+
+    def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
+        """On the bar."""
+        self._under_way.add((optimizer, number))
+        self._time_left.started((optimizer, number), time.monotonic())
+        self._show(f"trial {number}")
+
+    def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
+        """On the bar."""
+        planned = self._config.trial_epochs
+        self._show(f"trial {number} epoch {epochs}" + (f"/{planned}" if planned else ""))
+
+    def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
+        """A line for each trial where lines are shown; failures are a line everywhere."""
+        self._ended += 1
+        self._under_way.discard((optimizer, number))
+        self._time_left.finished((optimizer, number), time.monotonic())
+        searched = optimizer == self._config.optimizer.name
+        better = self._best is None or (value is not None and self._sign * value > self._sign * self._best.value)
+        if searched and value is not None and better:
+            self._best = Best(value, cell)
+        if self._task is not None:
+            self._bar.update(self._task, completed=self._ended)
+        outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
+        if ending.error:
+            outcome += f": {ending.error.splitlines()[0]:.200}"
+        if ending.error or ending.kind in FAILURES or not self._console.is_terminal:
+            of = f"{self._ended}/{self._total}"
+            self.stage(f"[{of}] {optimizer}: {describe_cell(cell)}: {outcome}{self._summary()}")
+        else:
+            self._show(f"trial {number} done")
+
+    @property
+    def best(self) -> str:
+        """The best trial so far, of this run and of earlier ones: `accuracy 0.97 at lr 1e-3, …`; empty before one."""
+        if self._best is None:
+            return ""
+        return f"{self._config.metric.name} {self._best.value:.5g} at {describe_cell(self._best.cell)}"
+
+    def _show(self, now: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, now=escape(now + self._summary()))
+
+    def _summary(self) -> str:
+        parts = []
+        if self._best:
+            parts.append(f"best {self._best.value:.5g}")
+        waiting = max(0, self._total - self._ended - len(self._under_way))
+        if (seconds := self._time_left.seconds(waiting, time.monotonic())) is not None:
+            parts.append(f"{duration(seconds)} left")
+        return "".join(f" | {part}" for part in parts)

@@ -1,0 +1,1 @@
+"""What every part uses: errors, messages, numbers, files, the listener. Imports nothing of the rest."""

@@ -1,0 +1,53 @@
+"""What an engine is: something that carries out a study's tasks, and runs its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object, not_imported
+from epsearch.records.listener import Listener
+from epsearch.registry.engines import ENGINES
+from epsearch.study.config import StudyConfig
+
+if TYPE_CHECKING:
+    from epsearch.search.study import SharedStudy
+
+
+class Engine(Protocol):
+    """Starts what it needs when it is first used, and ends it on leaving."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def call(self, task: Literal["probe", "batches"]) -> Any:
+        """Carry out a task that comes before the trials, where the trials will run.
+
+        Raises:
+            UserError, StudyError: that the task met.
+        """
+
+    def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
+        """Run every trial that the studies have left.
+
+        Raises:
+            StudyError: no trial gets anywhere; the cells are tried again by the next run.
+            optuna.exceptions.StorageInternalError: the storage could not be written.
+        """
+
+
+def open_engine(config: StudyConfig, logs: Path) -> Engine:
+    """The engine that the study names; what its workers print goes to files in `logs`.
+
+    Raises:
+        UserError: a package that it needs is not installed, or cannot be imported.
+    """
+    name = config.engine.name
+    try:
+        engine: Engine = load_object(ENGINES[name].path)(config, logs)
+    except ImportError as error:
+        raise UserError(f"{config.where('engine.name')}: {name} {not_imported(error, name)}") from error
+    return engine

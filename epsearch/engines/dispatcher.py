@@ -1,0 +1,74 @@
+"""The studies of a run as an engine sees them: side by side, and a listener who hears of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epsearch.core.errors import StudyError
+from epsearch.core.numbers import one_line
+from epsearch.records.listener import Listener
+from epsearch.records.trial import FAILURES, Ending
+from epsearch.search.study import Asked, SharedStudy
+
+HOPELESS = 3
+"""If the first trials of a run, at least so many, all raise, die or time out, the rest would too: stop and say so."""
+
+Member = tuple[SharedStudy, Asked]
+"""A trial under way, and the study it belongs to."""
+
+
+class Arms:
+    """Asks and tells the studies of the searched optimizer and of the baselines."""
+
+    def __init__(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
+        self._studies, self._listener = studies, listener
+        self._failures: list[str] = []
+        self._any_good = False
+
+    @property
+    def left(self) -> int:
+        """Trials still to be asked for."""
+        return sum(study.left for study in self._studies)
+
+    @property
+    def independent(self) -> bool:
+        """Whether what is tried next does not depend on what came out."""
+        return all(study.independent for study in self._studies)
+
+    def ask(self) -> Member | None:
+        """The next trial, or None when all are under way or settled."""
+        # In proportion, so that a study that is stopped early has something to compare with.
+        for study in sorted(self._studies, key=lambda study: 1 - study.left / max(1, study.planned)):
+            if (asked := study.ask()) is not None:
+                self._listener.trial_started(study.optimizer, asked.number, asked.cell)
+                return study, asked
+        return None
+
+    def report(self, member: Member, seed_index: int, value: float) -> bool:
+        """Note one epoch's metric; False when the study's pruner stops the trial."""
+        study, asked = member
+        go_on = study.report(asked, seed_index, value)
+        self._listener.trial_reported(study.optimizer, asked.number, asked.steps, value)
+        return go_on
+
+    def tell(self, member: Member, ending: Ending) -> None:
+        """Settle a trial.
+
+        Raises:
+            StudyError: none of the first trials got anywhere.
+        """
+        study, asked = member
+        value = study.tell(asked, ending)
+        if asked.taken is not None:
+            ending = Ending(kind="lost", error=asked.taken)
+        self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
+        if ending.kind in FAILURES:
+            self._failures.append(one_line(ending.error or ending.kind, 300))
+        else:
+            self._any_good = True
+        if not self._any_good and len(self._failures) >= HOPELESS:
+            raise StudyError(
+                f"the first {len(self._failures)} trials all failed, the last with: {self._failures[-1]}\n"
+                "Details are in logs/ in the run directory. Fix the cause and rerun the same command: it retries these "
+                "trials."
+            )

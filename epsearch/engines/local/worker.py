@@ -1,0 +1,174 @@
+"""The process that trains: `python -m epsearch.engines.local.worker FD`, at the other end of a driver's pipe.
+
+The driver sends the study, then tasks: (number, "ready"), (number, "probe"), (number, "batches") or (number, "trials",
+cells, their checkpoints' files, their numbers). Every message back begins with the process's id and the task's number,
+which is 0 while the study is loaded. Then: ("ready",), once; ("result", value); ("error", exception);
+("unusable", reason, endings), after which the process ends; and ("report", index, seed_index, value), which the driver
+answers with whether to continue where the study has a pruner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from epsearch.core.errors import DriverGone, ProcessUnusable, StudyError, UserError
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.config import StudyConfig
+
+LOG_BYTES, KEPT_BYTES = 4 << 20, 1 << 20
+"""A longer log is cut to its end."""
+
+WATCH_SECONDS = 0.5
+"""How often the driver and the log are looked at."""
+
+
+def main() -> None:
+    """Serve one driver until it closes the pipe or dies."""
+    pipe, log = _Pipe(Connection(int(sys.argv[1]))), Log(sys.stdout.fileno())
+    threading.Thread(target=_watch, args=(os.getppid(), log), daemon=True).start()
+    with contextlib.suppress(DriverGone):
+        _serve(pipe, log)
+    os._exit(0)
+
+
+class _Pipe:
+    """The worker's end of the pipe, for the process that was started alone.
+
+    A child that the user's code forks, and that returns from it, would serve the driver as well.
+    """
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection, self._process, self._task = connection, os.getpid(), 0
+        # A child can neither write to the pipe nor keep it open when this process dies.
+        os.register_at_fork(after_in_child=connection.close)
+        os.set_inheritable(connection.fileno(), False)
+
+    def send(self, *message: Any) -> None:
+        """Send the driver a message."""
+        self._end_child()
+        try:
+            self._connection.send((self._process, self._task, *message))
+        except OSError as error:
+            raise DriverGone from error
+
+    def receive(self) -> Any:
+        """What the driver sends next."""
+        self._end_child()
+        try:
+            return self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise DriverGone from error
+
+    def next_task(self) -> Any:
+        """The name and the arguments of the driver's next task."""
+        self._task, *task = self.receive()
+        return task
+
+    def _end_child(self) -> None:
+        if os.getpid() != self._process:
+            os._exit(0)
+
+
+def _serve(pipe: _Pipe, log: Log) -> None:
+    config = pipe.receive()
+    from epsearch.training.process import prepare_process
+
+    prepare_process(config.training.threads)
+    worker = _Worker(pipe, log, config)
+    _answer(pipe, "ready", worker.load)
+    while True:
+        name, *arguments = pipe.next_task()
+        _answer(pipe, "result", getattr(worker, name), *arguments)
+
+
+def _answer(pipe: _Pipe, kind: str, work: Callable[..., Any], *arguments: Any) -> None:
+    """Send what `work` returns, or how it failed."""
+    try:
+        message: tuple[Any, ...] = (kind, work(*arguments))
+    except ProcessUnusable as error:
+        message = ("unusable", str(error), error.endings)
+    except (UserError, StudyError) as error:
+        # Not the exception itself: the driver cannot unpickle a class of the user's.
+        message = ("error", (UserError if isinstance(error, UserError) else StudyError)(str(error)))
+    pipe.send(*message)
+    if message[0] == "unusable":
+        os._exit(1)
+
+
+class _Worker:
+    """The tasks, by name."""
+
+    def __init__(self, pipe: _Pipe, log: Log, config: StudyConfig) -> None:
+        self._pipe, self._log, self._config = pipe, log, config
+        self._asks = config.engine.pruner != "none"
+
+    def load(self) -> None:
+        """Load the study."""
+        from epsearch.training.tasks import StudyTasks
+
+        self._tasks = StudyTasks(self._config)
+
+    def ready(self) -> None:
+        """The study is loaded."""
+
+    def probe(self) -> Any:
+        """Probe."""
+        return self._tasks.probe()
+
+    def batches(self) -> int:
+        """Count the batches of an epoch."""
+        return self._tasks.batches_per_epoch()
+
+    def trials(self, cells: Sequence[Cell], checkpoints: Sequence[Path | None], numbers: Sequence[int]) -> list[Ending]:
+        """Train trials together."""
+        self._log.trials = numbers
+        return self._tasks.trials(cells, self._report, checkpoints, numbers=numbers)
+
+    def _report(self, index: int, seed_index: int, value: float) -> bool:
+        self._pipe.send("report", index, seed_index, value)
+        # Without a pruner there is nothing to wait for: training does not stand still while the driver writes to its
+        # storage.
+        return bool(self._pipe.receive()) if self._asks else True
+
+
+def _watch(parent: int, log: Log) -> None:
+    """End soon after a driver that was killed, and keep the log from filling the disk."""
+    while os.getppid() == parent:
+        with contextlib.suppress(OSError):
+            log.cut()
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
+class Log:
+    """What the process prints, in a file that is open to be read and appended to."""
+
+    def __init__(self, descriptor: int) -> None:
+        # Of its own: the user's code may point standard output at another file.
+        self._descriptor = os.dup(descriptor)
+        self.trials: Sequence[int] = ()
+        """The numbers of those that print now."""
+
+    def cut(self) -> None:
+        """Cut a file that has grown too long to its end."""
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size <= LOG_BYTES:
+            return
+        end = os.pread(self._descriptor, KEPT_BYTES, found.st_size - KEPT_BYTES)
+        os.ftruncate(self._descriptor, 0)
+        of = f" of trial {', '.join(map(str, self.trials))}" if self.trials else ""
+        os.write(self._descriptor, f"[earlier output is dropped; the end{of} follows]\n".encode())
+        os.write(self._descriptor, end[end.find(b"\n") + 1 :])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ray Tune, on one machine or a cluster."""

@@ -1,0 +1,121 @@
+"""The Ray engine: Ray Tune runs the trials, on one machine or many; what it asks and tells is the same study."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray import tune
+
+from epsearch.core.errors import ProcessUnusable, StudyError, UserError
+from epsearch.core.messages import one_line
+from epsearch.engines.dispatcher import Arms
+from epsearch.engines.interrupts import Interrupts
+from epsearch.engines.ray import cluster as ray_cluster
+from epsearch.engines.ray.dialogue import TIMED_OUT, Abandoned, Dialogue
+from epsearch.engines.ray.logs import Logs
+from epsearch.engines.ray.metrics import Metered
+from epsearch.engines.ray.trainable import carry_out
+from epsearch.engines.ray.tuner import run_trials
+from epsearch.engines.ray.watch import Watch
+from epsearch.records.listener import Listener
+from epsearch.search.study import SharedStudy
+from epsearch.study.config import StudyConfig
+
+
+class RayEngine:
+    """Trials by Ray Tune. Ray is started, or the cluster reached, when it is first needed."""
+
+    def __init__(self, config: StudyConfig, logs: Path) -> None:
+        self._config, self._logs = config, Logs(logs)
+        self._study = config
+        self._stack = contextlib.ExitStack()
+        self._connected = False
+        self._watch = Watch()
+
+    def __enter__(self) -> RayEngine:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._stack.close()
+
+    def call(self, task: Literal["probe", "batches"]) -> Any:
+        """Carry out a task where a trial would run, with what a trial is given.
+
+        Raises:
+            UserError, StudyError: that the task met; its processes died, or it took longer than a trial may.
+        """
+        self._connect()
+        engine = self._config.engine
+        remote = ray.remote(
+            num_cpus=engine.resources.cpu,
+            num_gpus=engine.resources.gpu,
+            max_retries=engine.max_failures,
+            max_calls=1,  # a process that must not train again takes no trial
+        )(carry_out)
+        for _ in range(engine.max_failures + 1):
+            result, printed = self._result(task, remote.remote(self._study, task))
+            self._logs.write(task, printed)
+            if not isinstance(result, ProcessUnusable):
+                break
+        else:
+            raise StudyError(f"the process of the {task} died: {result}")
+        if isinstance(result, UserError | StudyError):
+            raise result
+        return result
+
+    def _result(self, task: str, future: Any) -> Any:
+        limit, began = self._config.engine.trial_timeout, time.monotonic()
+        while not ray.wait([future], timeout=1)[0]:
+            self._watch.check()
+            if limit is not None and time.monotonic() - began > 60 * limit:
+                ray.cancel(future, force=True)
+                raise StudyError(f"the {task} {TIMED_OUT.format(limit)}")
+        try:
+            return ray.get(future)
+        except ray.exceptions.RayError as error:
+            raise StudyError(f"the process of the {task} died: {one_line(error)}") from error
+
+    def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
+        """Run every trial that the studies have left."""
+        settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+        if not left:
+            return
+        self._connect()
+        metered = Metered(listener, self._config, settled, left)
+        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered, self._watch)
+        try:
+            with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
+                run_trials(self._config, self._study, dialogue, interrupts, folder)
+        except Abandoned as abandoned:
+            dialogue.lose_all()
+            raise abandoned.cause from None
+        except (tune.TuneError, ray.exceptions.RayError, OSError) as error:
+            # What of our own goes wrong is abandoned: an OSError is of Ray's connections or of Tune's files.
+            dialogue.lose_all()
+            raise StudyError(
+                f"Ray gave up: {type(error).__name__}: {one_line(error)}. Finished trials are saved; rerun the same "
+                "command to resume."
+            ) from error
+        except BaseException:
+            # Ctrl-C: say in the storage, if it still listens, that these trials are under way no more.
+            dialogue.lose_all()
+            raise
+
+    def _connect(self) -> None:
+        if not self._connected:
+            folder = self._stack.enter_context(ray_cluster.connected(self._config, self._watch))
+            self._study = _for_workers(self._config, folder)
+            self._connected = True
+            ray_cluster.check_room(self._config)
+
+
+def _for_workers(config: StudyConfig, folder: Path) -> StudyConfig:
+    """The study with its folder as the workers have it, and without its storage."""
+    workload = config.workload.model_copy(update={"folder": str(folder)})
+    return config.without_storage().model_copy(update={"workload": workload})

@@ -1,0 +1,39 @@
+"""The searcher that Ray Tune asks: it asks the study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from epsearch.engines.ray.dialogue import Dialogue
+
+
+class DriverOnly:
+    """An object of the driver's: Tune pickles its Tuner, for a restore that nobody will ask for."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearcher(DriverOnly, Searcher):  # type: ignore[misc]
+    """Tune's searcher: the study is asked what to try."""
+
+    def __init__(self, dialogue: Dialogue, deaths: dict[str, str]) -> None:
+        super().__init__()
+        self._dialogue, self._deaths = dialogue, deaths
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The configuration of the next trial; None for nothing now."""
+        return self._dialogue.ask(trial_id)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Of any other end the scheduler has heard."""
+        if error:
+            self._dialogue.bury(trial_id, self._deaths.get(trial_id, "its worker process died"))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study is in its storage."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as with `save`."""

@@ -1,0 +1,102 @@
+"""Read ẑ from an optimizer that has taken steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from epsearch.core.errors import UserError
+from epsearch.optimizers import denominator_reader, unwrapped
+from epsearch.probing.histogram import measure_layer
+from epsearch.probing.sharding import inner_model
+from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.probe import Layer, ProbeResult
+
+
+def measure(
+    optimizer: torch.optim.Optimizer,
+    model: torch.nn.Module | None = None,
+    *,
+    percentiles: Sequence[float] = (2, 98),
+    settings: Mapping[str, float | int | str | None] | None = None,
+) -> ProbeResult:
+    """Read ẑ of an optimizer that has been stepping already; trains nothing, changes nothing.
+
+    Per tensor the percentiles of ẑ, over tensors their minimum and maximum, each rounded to the nearest power of
+    ten in log10 (Algorithm 2). Exact zeros and non-finite values are left out and counted in `layers`; tensors
+    without state (no gradient) are listed in `skipped`. `model` gives the tensors their names; without it they
+    are those the optimizer was built with, or `group0.param3`. `settings` are kept in the record.
+
+    Of a model sharded by FSDP2, whose state are DTensors, every rank must call this together; the result is that of
+    the whole tensors, the same on all ranks. With DDP, where each rank holds all the state, one rank may call it alone.
+
+    Raises:
+        UserError: the optimizer is not known, or nothing was measurable: the message says why.
+    """
+    low, high = (float(q) for q in percentiles)
+    if not 0 <= low < high <= 100:
+        raise UserError(f"percentiles must ascend within 0 to 100, e.g. (2, 98), not ({low:g}, {high:g}).")
+    optimizer = unwrapped(optimizer)
+    read = denominator_reader(optimizer)
+    layers: list[Layer] = []
+    skipped: list[str] = []
+    for name, parameter, group in _named_parameters(optimizer, model):
+        state = optimizer.state.get(parameter)
+        # Adagrad makes its state before the first step.
+        if not state or state.get("step") == 0:
+            skipped.append(name)
+        else:
+            layers.append(measure_layer(name, read(state, group), (low, high)))
+    return ProbeResult(
+        range=_range(layers, skipped),
+        optimizer=type(optimizer).__name__,
+        percentiles=(low, high),
+        layers=layers,
+        skipped=skipped,
+        settings=_settings(optimizer) | dict(settings or {}),
+    )
+
+
+def _range(layers: Sequence[Layer], skipped: Sequence[str]) -> EpsilonRange:
+    lows = [layer.p2 for layer in layers if layer.p2 is not None]
+    highs = [layer.p98 for layer in layers if layer.p98 is not None]
+    if not lows:
+        if not layers:
+            reason = f"none of its {len(skipped)} tensors has state yet: let it step on gradients first"
+        else:
+            zeros, bad = sum(layer.zeros for layer in layers), sum(layer.nonfinite for layer in layers)
+            reason = f"of {sum(layer.numel for layer in layers):,} elements {zeros:,} are zero and {bad:,} not finite"
+        raise UserError(f"the optimizer's denominator term holds nothing to measure: {reason}.")
+    return EpsilonRange(lower=nearest_power_of_ten(min(lows)), upper=nearest_power_of_ten(max(highs)))
+
+
+def nearest_power_of_ten(value: float) -> float:
+    """10**round(log10(value)), rounding halves up (Algorithm 2, lines 13 and 14)."""
+    return power_of_ten(math.floor(math.log10(value) + 0.5))
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str | None]:
+    """What ẑ was read under, of the first group: the range depends on it."""
+    group = optimizer.param_groups[0]
+    settings: dict[str, float | int | str | None] = {key: float(group[key]) for key in ("lr", "eps") if key in group}
+    if "betas" in group:
+        settings["beta2"] = float(group["betas"][1])
+    elif "alpha" in group:
+        settings["beta2"] = float(group["alpha"])  # as RMSprop calls it
+    return settings
+
+
+def _named_parameters(
+    optimizer: torch.optim.Optimizer, model: torch.nn.Module | None
+) -> list[tuple[str, torch.nn.Parameter, dict[str, Any]]]:
+    named = inner_model(model).named_parameters() if model is not None else ()
+    names = {id(parameter): name for name, parameter in named}
+    found = []
+    for index, group in enumerate(optimizer.param_groups):
+        given = group.get("param_names") or [f"group{index}.param{i}" for i in range(len(group["params"]))]
+        for parameter, fallback in zip(group["params"], given, strict=True):
+            found.append((names.get(id(parameter), fallback), parameter, group))
+    return found

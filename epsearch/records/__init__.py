@@ -1,0 +1,31 @@
+"""What passes between the stages, as plain data with JSON: no torch, no optuna, no ray.
+
+Notation (paper -> here): α `lr`; ε `eps`; β₁, β₂ `beta1`, `beta2`; ẑ the denominator term `z`, what ε is
+compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `EpsilonRange.lower`, `.upper` (Algorithm 2).
+"""
+
+from epsearch.records.base import Record
+from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.outcome import Outcome
+from epsearch.records.probe import BINS_PER_DECADE, EpochReading, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.trial import FAILURES, Cell, Ending, Goal, Trial, TrialState, best_trial
+
+__all__ = [
+    "BINS_PER_DECADE",
+    "FAILURES",
+    "Cell",
+    "Ending",
+    "EpochReading",
+    "EpsilonRange",
+    "Goal",
+    "Histogram",
+    "Layer",
+    "Outcome",
+    "ProbeHistory",
+    "ProbeResult",
+    "Record",
+    "Trial",
+    "TrialState",
+    "best_trial",
+    "power_of_ten",
+]

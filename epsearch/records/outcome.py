@@ -1,0 +1,55 @@
+"""A study as the report needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from epsearch.records.base import Record
+from epsearch.records.probe import ProbeHistory, ProbeResult
+from epsearch.records.trial import Goal, Trial, best_trial
+
+
+class Outcome(Record):
+    """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
+
+    `planned` is how many trials of the searched arm the last run was to end with, 0 if it was not recorded;
+    `progress` is the history of the best trial, where the study records them.
+    """
+
+    name: str
+    metric: str
+    goal: Goal
+    optimizer: str
+    probe: ProbeResult | None
+    trials: list[Trial]
+    directory: Path
+    sampler: str = "grid"
+    planned: int = 0
+    progress: ProbeHistory | None = None
+
+    def __str__(self) -> str:
+        from epsearch.core.numbers import count, one_line, rounded
+        from epsearch.records.text import measured
+
+        lines = [f"{one_line(self.name)} ({one_line(self.optimizer)}): {count(len(self.trials), 'trial')}"]
+        if self.probe is not None:
+            lines.append(str(self.probe))
+        if self.best is not None:
+            cell = ", ".join(f"{name} {rounded(name, value)}" for name, value in self.best.cell.items())
+            lines.append(f"best {one_line(self.metric)}: {measured(self.best)} at {cell} (trial {self.best.number})")
+        return "\n".join([*lines, f"report: {self.directory / 'report.html'}"])
+
+    def best_of(self, optimizer: str) -> Trial | None:
+        """The complete trial of one arm with the best value; the earliest where several tie."""
+        complete = (trial for trial in self.trials if trial.state == "complete" and trial.value is not None)
+        return best_trial((trial for trial in complete if trial.optimizer == optimizer), self.goal)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best complete trial of the searched optimizer (baselines are for comparison)."""
+        return self.best_of(self.optimizer)
+
+    def _repr_html_(self) -> str:
+        from epsearch.report.html.notebook import outcome_html
+
+        return outcome_html(self)

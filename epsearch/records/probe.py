@@ -1,0 +1,223 @@
+"""What a probe read: ẑ of each tensor, as percentiles and histograms."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+
+from pydantic import Field, FiniteFloat, model_validator
+
+from epsearch.core.errors import UserError
+from epsearch.records.base import Count, Positive, Record
+from epsearch.records.epsilon import EpsilonRange
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+BINS_PER_DECADE = 50
+"""Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
+
+
+class Histogram(Record):
+    """Counts of ẑ in bins of equal width in log10: bin i holds 10**(i/50) <= z < 10**((i+1)/50).
+
+    Only the occupied stretch is kept: `counts[j]` belongs to bin `start + j`.
+    """
+
+    start: int = 0
+    counts: list[Count] = []
+    zeros: Count = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        # A bin beyond what a float can be would make figures of any size.
+        first, last = self.start // BINS_PER_DECADE, (self.start + len(self.counts)) // BINS_PER_DECADE
+        if not -324 <= first <= last <= 309:
+            raise ValueError(f"its bins reach from 1e{first} to 1e{last}, beyond what a float can hold")
+        return self
+
+    @property
+    def total(self) -> int:
+        """Elements counted, exact zeros included."""
+        return sum(self.counts) + self.zeros
+
+    def merge(self, other: Histogram) -> Histogram:
+        """The histogram of both sets of elements together."""
+        filled = [part for part in (self, other) if part.counts]
+        zeros = self.zeros + other.zeros
+        if not filled:
+            return Histogram(zeros=zeros)
+        start = min(part.start for part in filled)
+        counts = [0] * (max(part.start + len(part.counts) for part in filled) - start)
+        for part in filled:
+            for index, count in enumerate(part.counts, start=part.start - start):
+                counts[index] += count
+        return Histogram(start=start, counts=counts, zeros=zeros)
+
+    def above(self, eps: float) -> float:
+        """Share of all elements with z > eps, 0 to 1; exact at powers of ten, interpolated in a bin elsewhere."""
+        if not self.total:
+            return math.nan
+        position = math.log10(eps) * BINS_PER_DECADE - self.start
+        # log10 of a power of ten times 50 can land a rounding error beside the edge it denotes.
+        if abs(position - round(position)) < 1e-9:
+            position = round(position)
+        first = math.floor(position)
+        if first < 0:
+            return sum(self.counts) / self.total
+        if first >= len(self.counts):
+            return 0.0
+        partial = self.counts[first] * (1 - (position - first))
+        return (sum(self.counts[first + 1 :]) + partial) / self.total
+
+
+class Layer(Record):
+    """What the probe saw in one parameter tensor.
+
+    `numel` elements, of them `zeros` exact zeros and `nonfinite` NaN or infinite (both left out of the
+    percentiles). `p2` and `p98` are the lower and the upper percentile of z: the 2nd and 98th unless
+    `ProbeResult.percentiles` says otherwise; None where nothing was left to measure.
+    """
+
+    name: str
+    numel: Count
+    zeros: Count
+    nonfinite: Count
+    p2: Positive | None
+    p98: Positive | None
+    histogram: Histogram
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.zeros + self.nonfinite > self.numel:
+            raise ValueError(
+                f"{self.zeros} zeros and {self.nonfinite} nonfinite are more than the {self.numel} elements of numel"
+            )
+        if self.p2 is not None and self.p98 is not None and self.p2 > self.p98:
+            raise ValueError(f"p2, {self.p2:g}, is above p98, {self.p98:g}")
+        return self
+
+
+class ProbeResult(Record):
+    """The range found and what it was read from. `settings` says how the probe trained (lr, eps, epochs …)."""
+
+    remedy: ClassVar[str] = "Delete it to probe again."
+
+    range: EpsilonRange
+    optimizer: str
+    percentiles: tuple[float, float]
+    layers: Annotated[list[Layer], Field(min_length=1)]
+    skipped: list[str] = []
+    """Parameters without state: they got no gradient."""
+    settings: dict[str, FiniteFloat | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles are {low:g} and {high:g}; they must ascend, from 0 to 100")
+        if not any(layer.histogram.total for layer in self.layers):
+            raise ValueError("the histograms of all layers are empty")
+        batches = self.settings.get("batches_per_epoch")
+        if batches is not None and not (isinstance(batches, int) and batches >= 0):
+            raise ValueError("settings.batches_per_epoch must be a whole number, 0 or above")
+        return self
+
+    def __str__(self) -> str:
+        from epsearch.core.numbers import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return f"range of eps for {one_line(self.optimizer)}: {reach}, read from {count(len(self.layers), 'layer')}"
+
+    @property
+    def histogram(self) -> Histogram:
+        """All layers pooled."""
+        pooled = Histogram()
+        for layer in self.layers:
+            pooled = pooled.merge(layer.histogram)
+        return pooled
+
+    def adaptive_fraction(self, eps: float) -> float:
+        """Share of all elements of ẑ above ε (Table 2): 1 is fully adaptable, 0 fully immutable."""
+        if not eps > 0:
+            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        return self.histogram.above(eps)
+
+    def plot(self) -> go.Figure:
+        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range."""
+        from epsearch.report.figures.histogram import histogram_info, plot_histogram
+
+        return plot_histogram(histogram_info(self))
+
+    def _repr_html_(self) -> str:
+        from epsearch.report.html.notebook import probe_html
+
+        return probe_html(self)
+
+
+class EpochReading(Record):
+    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
+
+    epoch: Annotated[int, Field(gt=0)]
+    range: EpsilonRange
+    histogram: Histogram
+
+
+class ProbeHistory(Record):
+    """How ẑ moved during a training, epoch by epoch (Figs. 8, 9, 12, 14 to 17; Table 2).
+
+    Of all tensors pooled: a record for each tensor and epoch would be a hundred times as large. `settings` are those
+    of the first reading (lr, eps, beta2 …).
+    """
+
+    optimizer: str
+    epochs: Annotated[list[EpochReading], Field(min_length=1)]
+    settings: dict[str, FiniteFloat | int | str | None] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if any(after.epoch <= before.epoch for before, after in itertools.pairwise(self.epochs)):
+            raise ValueError("the epochs do not ascend")
+        eps = self.settings.get("eps")
+        if eps is not None and not (isinstance(eps, int | float) and 0 <= eps < math.inf):
+            raise ValueError("settings.eps must be a number, 0 or above")
+        return self
+
+    def __str__(self) -> str:
+        from epsearch.core.numbers import count, label, one_line
+
+        reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
+        return (
+            f"{count(len(self.epochs), 'epoch')} of {one_line(self.optimizer)}, range of eps after the first: {reach}"
+        )
+
+    @property
+    def range(self) -> EpsilonRange:
+        """The useful range of ε as the first epoch recorded told it."""
+        return self.epochs[0].range
+
+    @property
+    def eps(self) -> float | None:
+        """The ε that was trained with, where the optimizer has one above 0."""
+        eps = self.settings.get("eps")
+        return float(eps) if eps else None
+
+    def adaptive_fraction(self, eps: float) -> list[float]:
+        """Share of all elements of ẑ above ε after each epoch recorded (Table 2 has the first): (epochs,), 0 to 1."""
+        if not eps > 0:
+            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        return [reading.histogram.above(eps) for reading in self.epochs]
+
+    def plot(self) -> go.Figure:
+        """Histograms of log10 ẑ at several epochs, with a dashed line at the ε in use."""
+        from epsearch.report.figures.history import plot_progress, progress_info
+
+        return plot_progress(progress_info(self))
+
+    def plot_adaptive_fraction(self) -> go.Figure:
+        """Share of ẑ above each power of ten, and above the ε in use, over the epochs."""
+        from epsearch.report.figures.history import fraction_info, plot_fractions
+
+        return plot_fractions(fraction_info(self))

@@ -1,0 +1,113 @@
+"""One trial: its hyperparameters and its result."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from epsearch.records.base import Record
+from epsearch.records.probe import ProbeHistory
+
+ERROR_LIMIT = 2000
+"""Characters of an exception's text that are kept: a message of megabytes helps nobody."""
+
+
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters other than a new line and a tab, those that turn text around, and what UTF-8 cannot hold."""
+
+
+def _readable(text: str) -> str:
+    """`text` as every file, database and terminal takes it: bounded, with escapes for what is `STEERING`."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:ERROR_LIMIT])[:ERROR_LIMIT]
+
+
+ErrorText = Annotated[str, AfterValidator(_readable)]
+"""What an exception says, which may be anything."""
+
+
+class Cell(Record):
+    """The hyperparameters of one trial. `eps` and `beta2` are None where the optimizer has none."""
+
+    optimizer: str
+    lr: float
+    eps: float | None = None
+    beta2: float | None = None
+
+
+class Ending(Record):
+    """How a trial ended; its values were reported on the way. `error` is the exception, bounded.
+
+    `history` is its first seed's, where the study records them.
+    """
+
+    kind: Literal["finished", "pruned", "diverged", "raised", "died", "timed_out", "lost"]
+    error: ErrorText | None = None
+    history: ProbeHistory | None = None
+
+
+FAILURES = ("raised", "died", "timed_out")
+"""Endings without a result whose cause can be fixed."""
+
+
+TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
+
+
+class Trial(Record):
+    """One cell and its outcome.
+
+    `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
+    sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
+    `fail_reason`: diverged (no finite value), raised (the user's code), died (its process did, however often it was
+    restarted), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `epochs` counts those of
+    all seeds, `seed_epochs` those of each (empty while it runs, and where an older version did not note them).
+    `history` is [(step, metric), …] as reported for the pruner: seed after seed, epoch after epoch; with the Wilcoxon
+    pruner [(seed, its best), …]. `curves` has it by seed.
+    """
+
+    number: int
+    optimizer: str
+    state: TrialState
+    lr: float | None = None
+    eps: float | None = None
+    beta2: float | None = None
+    value: float | None = None
+    spread: float | None = None
+    seed_values: list[float] = []
+    seed_epochs: list[int] = []
+    epochs: int = 0
+    seconds: float | None = None
+    fail_reason: str | None = None
+    error: ErrorText | None = None
+    history: list[tuple[int, float]] = []
+
+    @functools.cached_property
+    def cell(self) -> dict[str, float]:
+        """The hyperparameters alone, as `{"lr": …, "eps": …, "beta2": …}`."""
+        values = {"lr": self.lr, "eps": self.eps, "beta2": self.beta2}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def curves(self) -> list[list[float]]:
+        """The metric after each epoch, a list for each seed; empty where `history` cannot tell the seeds apart."""
+        if sum(self.seed_epochs) != len(self.history):
+            return []
+        values = (value for _, value in self.history)
+        return [list(itertools.islice(values, epochs)) for epochs in self.seed_epochs]
+
+
+Goal = Literal["maximize", "minimize"]
+
+
+def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
+    """The trial with the best value, whatever its state; the earliest where several tie; None of none."""
+    sign = 1 if goal == "maximize" else -1
+
+    def rank(trial: Trial) -> tuple[bool, float, int]:
+        return (trial.value is not None, sign * (trial.value or 0.0), -trial.number)
+
+    return max(trials, key=rank, default=None)

@@ -1,0 +1,1 @@
+"""What a study means: verdict, advice, summary."""

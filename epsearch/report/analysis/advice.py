@@ -1,0 +1,90 @@
+"""What to do next after a study, and the command that does it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+
+from epsearch.core.commands import command as epsearch_command
+from epsearch.records.epsilon import power_of_ten
+from epsearch.records.outcome import Outcome
+
+SEEDS = (3, 10)
+"""How many seeds to repeat a study with, first and last; more would hardly narrow the noise."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to do next.
+
+    `settings` are `key=value` overrides of the study to run: none where it is to be resumed as it is, None where there
+    is nothing to run. `word` names the study that they make, where it cannot be the same one.
+    """
+
+    text: str
+    settings: tuple[str, ...] | None = None
+    word: str = "next"
+
+
+def command(outcome: Outcome, advice: Advice, *, anywhere: bool = False) -> str:
+    """The command that follows an advice, for the working folder, or with `anywhere` for any folder.
+
+    It runs in the same directory where that resumes or widens the study, else beside it under another name.
+    """
+    settings = advice.settings or ()
+    directory, study = outcome.directory, outcome.directory / "study.yaml"
+    # A grid takes other axes, and a sampler more trials; anything else would mix two studies.
+    may_change = "search." if outcome.sampler == "grid" else "engine.trials="
+    if not all(setting.startswith(may_change) for setting in settings):
+        directory = directory.with_name(_longer(directory.name, advice.word))
+        settings = (f"name={_as_yaml(_longer(outcome.name, advice.word))}", *settings)
+    words = [word for setting in settings for word in ("--set", setting)]
+    return epsearch_command("run", study, "--dir", directory, *words, anywhere=anywhere)
+
+
+def resume(text: str) -> Advice:
+    """Advice to run the study again as it is, which takes up what is missing."""
+    return Advice(text, ())
+
+
+def repeat(outcome: Outcome) -> Advice | None:
+    """Advice to repeat the best learning rate with several seeds; None where it has been, or nothing is complete."""
+    best = outcome.best
+    if best is None or len(best.seed_values) >= SEEDS[0]:
+        return None
+    lr = f"{best.lr:g}"
+    return Advice(f"repeat the best lr with {SEEDS[0]} seeds", (f"search.lr={lr}", _seeds(SEEDS[0])), f"lr-{lr}-seeds")
+
+
+def more_seeds(seeds: int) -> Advice:
+    """Advice to repeat a study that has so many seeds with more of them, as far as that pays."""
+    wanted = next((number for number in SEEDS if number > seeds), None)
+    if wanted is None:
+        return Advice(f"With {seeds} seeds each, the differences are as small as the noise.")
+    return Advice(
+        f"Repeat with {wanted} seeds to see whether this is noise.", (_seeds(wanted),), word=f"{wanted}-seeds"
+    )
+
+
+def bounds(name: str, low: float, high: float) -> tuple[str, str]:
+    """A setting that searches a range widened to powers of ten, and a word for it."""
+    first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
+    low, high = power_of_ten(first), power_of_ten(last)
+    return f"search.{name}={{low: {low:g}, high: {high:g}}}", f"{name}-{low:g}-{high:g}"
+
+
+def _seeds(number: int) -> str:
+    return f"training.seeds={json.dumps(list(range(number)), separators=(',', ':'))}"
+
+
+def _longer(name: str, word: str) -> str:
+    """`name-word`, within the 200 bytes that a study's name and a directory's have room for."""
+    room = 200 - len(f"-{word}".encode())
+    return f"{name.encode()[:room].decode(errors='ignore')}-{word}"
+
+
+def _as_yaml(text: str) -> str:
+    """A text as `--set` reads it."""
+    return text if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""The figures: each an info function and a plot function."""

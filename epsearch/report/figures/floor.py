@@ -1,0 +1,38 @@
+"""Trials without a value in a figure of values: they stand on its floor, each state by its own sign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from epsearch.report.analysis.cells import Cell, CellState
+from epsearch.report.figures.heatmap import hovers
+from epsearch.report.figures.style import MARKS, marker
+
+
+def stand_on_floor(
+    figure: go.Figure,
+    places: Sequence[tuple[float, Cell]],
+    metric: str,
+    words: Mapping[CellState, str] | None = None,
+) -> None:
+    """Draw those of the cells, at their places along the x axis, that are not complete, on a y axis of their own.
+
+    `words` name states otherwise than `MARKS` does.
+    """
+    for state, mark in MARKS.items():
+        if some := [(x, cell) for x, cell in places if cell.state == state]:
+            figure.add_trace(
+                go.Scatter(
+                    x=[x for x, _ in some],
+                    y=[0.04] * len(some),
+                    yaxis="y2",
+                    mode="markers",
+                    marker=marker(mark),
+                    name=(words or {}).get(state, mark.word),
+                    hovertext=hovers((cell for _, cell in some), metric),
+                    hoverinfo="text",
+                )
+            )
+    figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})

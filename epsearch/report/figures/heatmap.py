@@ -1,0 +1,242 @@
+"""Performance over two hyperparameters: lr × eps (Figs. 6, 7) and eps × beta2 (Fig. 10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
+from epsearch.records.text import measured
+from epsearch.records.trial import Goal, Trial, best_trial
+from epsearch.report.analysis.cells import Cell, CellState, cell_of
+from epsearch.report.figures.axes import category_axis
+from epsearch.report.figures.colours import BETTER, Colours, colour_axis, colours_of, ink_on
+from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline
+from epsearch.report.figures.text import plotly_text
+
+
+@dataclass(frozen=True)
+class HeatmapInfo:
+    """What the map shows.
+
+    `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
+    at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
+    None where there is none; `ties` counts the other cells with the same value. `colours` is None where
+    nothing is complete.
+    """
+
+    x: str
+    y: str
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    metric: str
+    goal: Goal
+    best: tuple[int, int] | None
+    ties: int
+    colours: Colours | None
+
+    @property
+    def best_trial(self) -> Trial | None:
+        """The trial that the best cell shows."""
+        return self.rows[self.best[0]][self.best[1]].trial if self.best else None
+
+    def diagonals(self) -> dict[float, list[tuple[int, int]]]:
+        """The (i, j) of equal lr/eps by log10 of it, upwards; those of two cells or more, of a map of lr and eps.
+
+        Where ε is far above ẑ the outcome depends on this ratio alone (Section 4.2).
+        """
+        found: dict[float, list[tuple[int, int]]] = {}
+        if {self.x, self.y} == {"lr", "eps"}:
+            for i, y in enumerate(self.ys):
+                for j, x in enumerate(self.xs):
+                    lr, eps = (x, y) if self.x == "lr" else (y, x)
+                    if lr and eps:
+                        found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
+        return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
+
+    def cells(self) -> Iterator[tuple[int, int, Cell]]:
+        """Every cell with its row and column."""
+        for i, row in enumerate(self.rows):
+            for j, cell in enumerate(row):
+                yield i, j, cell
+
+
+def heatmap_info(
+    trials: Sequence[Trial],
+    x: str,
+    y: str,
+    *,
+    goal: Goal,
+    metric: str,
+    fixed: Mapping[str, float] | None = None,
+) -> HeatmapInfo:
+    """Sort trials into the cells of a map; those without an x or a y (`sgd_momentum`) do not take part.
+
+    Args:
+        trials: of one arm, in any state; the ones still waiting give the map its full size.
+        x: name of the hyperparameter across: lr, eps or beta2.
+        y: name of the hyperparameter upwards.
+        goal: whether the best value is the highest or the lowest.
+        metric: its name, for the figure.
+        fixed: only trials with these values, as {"beta2": 0.999}; else the best over all of them.
+    """
+    wanted = dict(fixed or {})
+    places: dict[tuple[float, float], list[Trial]] = {}
+    for trial in trials:
+        cell = trial.cell
+        if x in cell and y in cell and wanted.items() <= cell.items():
+            places.setdefault((cell[y], cell[x]), []).append(trial)
+    ys, xs = (tuple(sorted({at[axis] for at in places})) for axis in (0, 1))
+    rows = tuple(tuple(cell_of(places.get((i, j), ()), goal) for j in xs) for i in ys)
+
+    complete = [cell.trial for row in rows for cell in row if cell.trial is not None and cell.value is not None]
+    best = best_trial(complete, goal)
+    values = [trial.value for trial in complete if trial.value is not None]
+    return HeatmapInfo(
+        x=x,
+        y=y,
+        xs=xs,
+        ys=ys,
+        rows=rows,
+        metric=metric,
+        goal=goal,
+        best=(ys.index(best.cell[y]), xs.index(best.cell[x])) if best else None,
+        ties=sum(value == best.value for value in values) - 1 if best else 0,
+        colours=colours_of(values, goal),
+    )
+
+
+def plot_heatmap(info: HeatmapInfo) -> go.Figure:
+    """The map: values in the cells, the best outlined, signs and fills where there is no value."""
+    figure = go.Figure(layout={"template": LIGHT, "height": 320 + 40 * max(len(info.ys), 2)})
+    if info.colours is not None:
+        figure.add_traces(list(_values(info, info.colours)))
+        figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
+    for state in MARKS:
+        if any(cell.state == state for _, _, cell in info.cells()):
+            figure.add_trace(_marks(info, state))
+    if diagonals := info.diagonals():
+        figure.add_trace(_diagonals(info, diagonals))
+    # Shapes count categories from 0, so a cell reaches half a step to either side.
+    if info.best is not None:
+        i, j = info.best
+        figure.add_shape(
+            type="rect",
+            x0=j - 0.5,
+            x1=j + 0.5,
+            y0=i - 0.5,
+            y1=i + 0.5,
+            line={"color": ACCENT, "width": 3},
+        )
+    ties = f"; {count(info.ties, 'more cell')} with the same value" if info.ties else ""
+    over = f"{plotly_text(info.metric)} over {SYMBOLS[info.x]} and {SYMBOLS[info.y]} ({BETTER[info.goal]})"
+    figure.update_layout(title=headline(over, info.best_trial, "outlined", ties))
+    figure.update_xaxes(**category_axis(info.x, info.xs))
+    figure.update_yaxes(**category_axis(info.y, info.ys))
+    return figure
+
+
+def _grid(info: HeatmapInfo) -> dict[str, object]:
+    """What all traces of the map have in common."""
+    return {
+        "x": [label(info.x, value) for value in info.xs],
+        "y": [label(info.y, value) for value in info.ys],
+        "hovertext": [[_hover(info, i, j, cell) for j, cell in enumerate(row)] for i, row in enumerate(info.rows)],
+        "hoverinfo": "text",
+        "hoverongaps": False,
+        "texttemplate": "%{text}",
+        "xgap": 2,
+        "ygap": 2,
+    }
+
+
+def _values(info: HeatmapInfo, colours: Colours) -> Iterator[go.Heatmap]:
+    """The complete cells, coloured by value: a trace for each colour of text, since a trace has only one."""
+    inks: dict[float | None, str] = {
+        cell.value: ink_on(cell.value, colours) for _, _, cell in info.cells() if cell.value is not None
+    }
+    for ink in sorted(set(inks.values())):
+        z = [[cell.value if inks.get(cell.value) == ink else None for cell in row] for row in info.rows]
+        yield go.Heatmap(
+            z=z,
+            text=[["" if value is None else number(value) for value in row] for row in z],
+            textfont={"color": ink},
+            coloraxis="coloraxis",
+            **_grid(info),
+        )
+
+
+def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
+    """The cells in one state that has no value: a sign on a fill of its own, named in the legend."""
+    mark = MARKS[state]
+    return go.Heatmap(
+        z=[[1 if cell.state == state else None for cell in row] for row in info.rows],
+        text=[[mark.sign if cell.state == state else "" for cell in row] for row in info.rows],
+        colorscale=[[0, mark.fill], [1, mark.fill]],
+        showscale=False,
+        textfont={"color": mark.ink},
+        name=f"{mark.sign} {mark.word}",
+        showlegend=True,
+        **_grid(info),
+    )
+
+
+def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, int]]]) -> go.Scatter:
+    """Lines of equal lr/eps through the cells' centres, drawn when the legend's entry is clicked."""
+    columns = [label(info.x, value) for value in info.xs]
+    rows = [label(info.y, value) for value in info.ys]
+    xs: list[str | None] = []
+    ys: list[str | None] = []
+    ratios: list[str] = []
+    for ratio, cells in diagonals.items():
+        xs += [*(columns[j] for _, j in cells), None]
+        ys += [*(rows[i] for i, _ in cells), None]
+        ratios += [f"α/ε {rounded('lr', 10**ratio)}"] * (len(cells) + 1)
+    return go.Scatter(
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": ACCENT, "width": 1.5, "dash": "dot"},
+        name="equal α/ε (click)",
+        visible="legendonly",
+        showlegend=True,
+        hovertext=ratios,
+        hoverinfo="text",
+    )
+
+
+def _hover(info: HeatmapInfo, i: int, j: int, cell: Cell) -> str:
+    lines = [f"{SYMBOLS[name]} {label(name, value)}" for name, value in ((info.x, info.xs[j]), (info.y, info.ys[i]))]
+    if cell.trial is None:
+        return "<br>".join([*lines, "not run yet"])
+    return "<br>".join([*lines, *describe(cell, info.metric, shown=(info.x, info.y))])
+
+
+def hovers(cells: Iterable[Cell], metric: str) -> list[str]:
+    """The hover labels of points, each with all of its trial's hyperparameters."""
+    return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
+
+
+def describe(cell: Cell, metric: str, shown: Sequence[str]) -> list[str]:
+    """Lines for the hover label: the cell's trial, less the hyperparameters already `shown`."""
+    trial = cell.trial
+    assert trial is not None
+    lines = [f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items() if name not in shown]
+    if len(cell.trials) > 1:
+        lines.append(f"the {'best' if cell.state == 'complete' else 'first'} of {len(cell.trials)} trials here")
+    if cell.state == "complete":
+        lines.append(f"{plotly_text(metric)} {measured(trial)}")
+    elif cell.state == "missing":
+        lines.append(trial.state)
+    elif cell.state == "pruned":
+        lines.append(f"pruned at {measured(trial)}")
+    elif cell.state == "diverged":
+        lines.append("diverged: no finite value")
+    else:
+        lines.append(plotly_text(f"failed: {trial.fail_reason or ''} {trial.error or ''}", 120))
+    lines.append(f"trial {trial.number}, {count(trial.epochs, 'epoch')}")
+    return lines

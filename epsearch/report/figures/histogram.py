@@ -1,0 +1,246 @@
+"""Where ε lies among the denominator terms ẑ: their histograms by layer and pooled (Figs. 8, 9 and 12)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from epsearch.core.numbers import label, one_line, percent, rounded
+from epsearch.records.epsilon import power_of_ten
+from epsearch.records.probe import BINS_PER_DECADE, Histogram, ProbeResult
+from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
+from epsearch.report.figures.text import plotly_text
+
+FINE_PER_BIN = 5
+"""Bins of the record in one bin of the figure, which has 10 a decade."""
+
+AROUND = 355
+"""Height in pixels of the figure without its layers: titles, the bars of all elements, the axis."""
+
+STRIP = 720
+"""Height in pixels of all layers together, at most; 18 a layer where there are few."""
+
+
+@dataclass(frozen=True)
+class HistogramInfo:
+    """What the figure shows, over log10 ẑ.
+
+    `edges` (bins + 1) are log10 of the bins' edges. `shares` (layers × bins) is the share of a layer's
+    elements in each bin, `pooled` (bins) that of all elements; each sums to 1 less its exact zeros. `p2` and
+    `p98` are log10 of each layer's percentiles, NaN where nothing was measured. `eps` is the ε to point out,
+    None for none; `above` gives the share of all elements above `lower`, `upper` and `eps`.
+    """
+
+    edges: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+    shares: npt.NDArray[np.float64]
+    pooled: npt.NDArray[np.float64]
+    p2: npt.NDArray[np.float64]
+    p98: npt.NDArray[np.float64]
+    percentiles: tuple[float, float]
+    lower: float
+    upper: float
+    eps: float | None
+    above: dict[float, float]
+
+
+def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramInfo:
+    """Gather the probe's histograms on common bins that also reach over the range and `eps`."""
+    pooled = result.histogram
+    lines = [result.range.lower, result.range.upper, *([eps] if eps else [])]
+    bins = bins_over([pooled], lines)
+    return HistogramInfo(
+        edges=edges_of(bins),
+        names=tuple(layer.name for layer in result.layers),
+        shares=np.array([shares_of(layer.histogram, bins) for layer in result.layers]),
+        pooled=shares_of(pooled, bins),
+        p2=np.array([math.log10(layer.p2) if layer.p2 else math.nan for layer in result.layers]),
+        p98=np.array([math.log10(layer.p98) if layer.p98 else math.nan for layer in result.layers]),
+        percentiles=result.percentiles,
+        lower=result.range.lower,
+        upper=result.range.upper,
+        eps=eps or None,
+        above={line: pooled.above(line) for line in lines},
+    )
+
+
+def bins_over(histograms: Sequence[Histogram], lines: Sequence[float]) -> range:
+    """The figure's bins that hold all of the histograms, and the ε of all `lines`; bin k begins at 10**(k/10)."""
+    ends = [(math.floor(math.log10(line) * 10), math.ceil(math.log10(line) * 10)) for line in lines]
+    ends += [
+        (histogram.start // FINE_PER_BIN, (histogram.start + len(histogram.counts) - 1) // FINE_PER_BIN + 1)
+        for histogram in histograms
+        if histogram.counts
+    ]
+    return range(min(low for low, _ in ends), max(high for _, high in ends))
+
+
+def edges_of(bins: range) -> npt.NDArray[np.float64]:
+    """(len(bins) + 1,) log10 of the edges of the figure's bins."""
+    return np.arange(bins.start, bins.stop + 1) * FINE_PER_BIN / BINS_PER_DECADE
+
+
+def shares_of(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
+    """(len(bins),) share of the histogram's elements in each of the figure's bins."""
+    shares = np.zeros(len(bins))
+    fine = histogram.start + np.arange(len(histogram.counts))
+    np.add.at(shares, fine // FINE_PER_BIN - bins.start, np.array(histogram.counts, dtype=float))
+    return shares / max(histogram.total, 1)
+
+
+def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
+    """All elements as bars above, each layer as a row of a strip below, dashed lines at the range's ends.
+
+    The strip is `strip` pixels high at most; names that have no room are told on hover.
+    """
+    layers = len(info.names)
+    strip = min(max(18 * layers, 60), strip)
+    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=24 / (184 + strip), row_heights=[160, strip])
+    centres = (info.edges[:-1] + info.edges[1:]) / 2
+    span = [f"{10**low:.2g} to {10**high:.2g}" for low, high in zip(info.edges, info.edges[1:], strict=False)]
+    figure.add_trace(
+        go.Bar(
+            x=centres,
+            y=info.pooled.astype(np.float32),
+            marker={"color": BLUE, "line": {"width": 0}},
+            customdata=span,
+            hovertemplate="%{y:.2%} of all elements<br>ẑ %{customdata}<extra></extra>",
+            showlegend=False,
+        ),
+        row=1,
+        col=1,
+    )
+    # Each row by its own maximum: a bias of 10 elements is spikier than a matrix, not more important. As
+    # bytes, because Optuna's dashboard keeps a figure in the study's storage, 2 kB a row.
+    peaks = info.shares.max(axis=1, keepdims=True, initial=0)
+    shades = 255 * np.divide(info.shares, peaks, out=np.zeros_like(info.shares), where=peaks > 0)
+    rows = [plotly_text(name, limit=1000) for name in info.names]
+    figure.add_trace(
+        go.Heatmap(
+            x=centres,
+            y=rows,
+            z=np.ceil(shades).astype(np.uint8),
+            zmin=0,
+            zmax=255,
+            customdata=info.shares.astype(np.float32),
+            colorscale=[[0, "rgba(76,120,168,0)"], [1, "rgba(76,120,168,1)"]],
+            showscale=False,
+            hovertemplate="%{y}<br>%{customdata:.2%} of its elements<br>log10 ẑ %{x:.2f}<extra></extra>",
+        ),
+        row=2,
+        col=1,
+    )
+    size = min(max(strip / max(layers, 1) / 2, 3), 8)
+    low, high = info.percentiles
+    for where, side in ((info.p2, "left"), (info.p98, "right")):
+        figure.add_trace(
+            go.Scatter(
+                x=where,
+                y=rows,
+                mode="markers",
+                marker={"symbol": f"triangle-{side}", "size": size, "color": ACCENT},
+                name=f"percentiles {low:g} and {high:g} of each layer",
+                legendgroup="percentiles",
+                showlegend=side == "left",
+                hoverinfo="skip",
+            ),
+            row=2,
+            col=1,
+        )
+    _draw_lines(figure, info)
+    _label_axes(figure, info, strip)
+    return figure
+
+
+def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
+    """Dashed verticals over both plots at the ends of the range, dotted at the ε in use, named above."""
+    named = [("ε lower", info.lower, "dash"), ("ε upper", info.upper, "dash")]
+    if info.eps is not None:
+        named.append(("best ε", info.eps, "dot"))
+    # At three heights: on a phone the names would lie on one another, and so would those of equal ε.
+    for height, (name, eps, dash) in enumerate(named):
+        figure.add_shape(
+            type="line",
+            xref="x",
+            yref="paper",
+            x0=math.log10(eps),
+            x1=math.log10(eps),
+            y0=0,
+            y1=1,
+            line={"color": ACCENT, "dash": dash, "width": 2},
+        )
+        figure.add_annotation(
+            xref="x",
+            yref="paper",
+            x=math.log10(eps),
+            y=1,
+            yanchor="bottom",
+            yshift=16 * height,
+            showarrow=False,
+            text=f"{name} {rounded('eps', eps)}",
+        )
+
+
+def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
+    shares = "; ".join(f"{percent(info.above[eps])} above ε = {rounded('eps', eps)}" for eps in sorted(info.above))
+    figure.update_layout(
+        template=LIGHT,
+        height=AROUND + strip,
+        bargap=0,
+        # Below: the names of the lines stand above.
+        legend={"yref": "container", "y": 0, "yanchor": "bottom", "itemsizing": "constant"},
+        margin={"t": TITLE_ROOM + 85, "b": 70},
+        title={
+            "text": "Denominator terms ẑ and the range of ε",
+            "subtitle": {"text": f"of all elements, {shares}"},
+        },
+    )
+    figure.update_xaxes(**decade_axis(info.edges))
+    figure.update_xaxes(title={"text": "denominator term ẑ"}, row=2)
+    figure.update_yaxes(title={"text": "all elements"}, tickformat=".0%", row=1)
+    # No more names than have room; the rest are told on hover.
+    every = max(1, math.ceil(len(info.names) * 14 / strip))
+    shown = range(0, len(info.names), every)
+    short = short_names(info.names)
+    figure.update_yaxes(
+        type="category",
+        # The first layer on top.
+        range=[len(info.names) - 0.5, -0.5],
+        tickvals=list(shown),  # counted, as categories are
+        ticktext=[plotly_text(short[index]) for index in shown],
+        tickfont={"size": 11},
+        showgrid=False,
+        row=2,
+    )
+
+
+def decade_axis(edges: npt.NDArray[np.float64]) -> dict[str, object]:
+    """An axis over log10 ẑ with its ticks by hand: a log axis would place bars of equal width at unequal ones."""
+    step = max(1, round((edges[-1] - edges[0]) / 12))
+    decades = range(math.ceil(edges[0]), math.floor(edges[-1]) + 1, step)
+    return {
+        "tickangle": 0,
+        "tickvals": list(decades),
+        "ticktext": [label("eps", power_of_ten(decade)) for decade in decades],
+    }
+
+
+def short_names(names: Sequence[str], limit: int = 18) -> list[str]:
+    """Names of at most `limit` characters: less the modules that all share, then less their middle."""
+    modules = [name.split(".")[:-1] for name in names]
+    shared = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*modules, strict=False))))
+    return [_cut(one_line(".".join(name.split(".")[shared:]), limit=1000), limit) for name in names]
+
+
+def _cut(name: str, limit: int) -> str:
+    if len(name) <= limit:
+        return name
+    head = (limit - 1) // 2
+    return f"{name[:head]}…{name[head + 1 - limit :]}"

@@ -1,0 +1,135 @@
+"""Performance over two hyperparameters drawn from intervals: points over a surface, where no two share a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import plotly.graph_objects as go
+
+from epsearch.core.numbers import SYMBOLS
+from epsearch.records.trial import Goal, Trial, best_trial
+from epsearch.report.analysis.cells import Cell, cell_of
+from epsearch.report.figures.axes import log_axis, log_position
+from epsearch.report.figures.colours import BETTER, Colours, colour_axis, colours_of
+from epsearch.report.figures.heatmap import hovers
+from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline, marker
+from epsearch.report.figures.text import plotly_text
+
+STEPS = 60
+"""Points of the surface along each axis."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Values between the trials: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside of them."""
+
+    xs: npt.NDArray[np.float64]
+    ys: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScatterInfo:
+    """What the points show: one cell for each trial that has an x and a y, and the best complete trial.
+
+    `surface` lies between the complete ones; None where they span no area.
+    """
+
+    x: str
+    y: str
+    points: tuple[Cell, ...]
+    metric: str
+    goal: Goal
+    best: Trial | None
+    colours: Colours | None
+    surface: Surface | None
+
+
+def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str) -> ScatterInfo:
+    """One point for each trial of one arm, in any state; arguments as for `heatmap_info`."""
+    points = tuple(cell_of([trial], goal) for trial in trials if x in trial.cell and y in trial.cell)
+    complete = [point.trial for point in points if point.trial is not None and point.value is not None]
+    return ScatterInfo(
+        x=x,
+        y=y,
+        points=points,
+        metric=metric,
+        goal=goal,
+        best=best_trial(complete, goal),
+        colours=colours_of([point.value for point in points if point.value is not None], goal),
+        surface=_surface(complete, x, y),
+    )
+
+
+def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
+    """Linear between neighbouring trials, in the logarithms; nothing is said of what lies outside of them."""
+    places = np.array([[math.log10(log_position(name, trial.cell[name])) for name in (x, y)] for trial in trials])
+    if len(places) < 4:
+        return None
+    # Half a second that figures without a surface need not wait for.
+    from scipy.interpolate import LinearNDInterpolator
+    from scipy.spatial import QhullError
+
+    values = np.array([trial.value for trial in trials])
+    try:
+        between = LinearNDInterpolator(places, values, rescale=True)
+    except QhullError:  # all on one line
+        return None
+    xs, ys = (np.linspace(places[:, axis].min(), places[:, axis].max(), STEPS) for axis in (0, 1))
+    return Surface(10**xs, 10**ys, between(*np.meshgrid(xs, ys)))
+
+
+def plot_scatter(info: ScatterInfo) -> go.Figure:
+    """The points over log axes, coloured by value, the best ringed, other states by their own signs."""
+    figure = go.Figure(layout={"template": LIGHT, "height": 600})
+    if info.surface is not None:
+        figure.add_trace(
+            go.Contour(
+                x=info.surface.xs,
+                y=info.surface.ys,
+                # To four digits: a page of many digits is a large page.
+                z=[[None if math.isnan(z) else float(f"{z:.4g}") for z in row] for row in info.surface.values],
+                contours={"coloring": "heatmap"},
+                line={"width": 0},
+                opacity=0.45,
+                coloraxis="coloraxis",
+                hoverinfo="skip",
+                name="interpolated",
+            )
+        )
+    if info.colours is not None:
+        done = [point for point in info.points if point.state == "complete"]
+        figure.add_trace(
+            _points(info, done, {"size": 12, "color": [point.value for point in done], "coloraxis": "coloraxis"})
+        )
+        figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
+    for state, mark in MARKS.items():
+        if some := [point for point in info.points if point.state == state]:
+            figure.add_trace(_points(info, some, marker(mark)).update(name=mark.word, showlegend=True))
+    if info.best is not None:
+        ring = {"size": 20, "symbol": "circle-open", "color": ACCENT, "line": {"width": 3}}
+        figure.add_trace(_points(info, [cell_of([info.best], info.goal)], ring).update(hoverinfo="skip"))
+    over = f"{plotly_text(info.metric)} over {SYMBOLS[info.x]} and {SYMBOLS[info.y]} ({BETTER[info.goal]})"
+    more = "; colours between the trials are interpolated" if info.surface is not None else ""
+    figure.update_layout(title=headline(over, info.best, "ringed", more))
+    trials = [point.trial for point in info.points if point.trial is not None]
+    for name, update in ((info.x, figure.update_xaxes), (info.y, figure.update_yaxes)):
+        update(**log_axis(name, [log_position(name, trial.cell[name]) for trial in trials]))
+    return figure
+
+
+def _points(info: ScatterInfo, points: Sequence[Cell], look: dict[str, object]) -> go.Scatter:
+    trials = [point.trial for point in points if point.trial is not None]
+    return go.Scatter(
+        x=[log_position(info.x, trial.cell[info.x]) for trial in trials],
+        y=[log_position(info.y, trial.cell[info.y]) for trial in trials],
+        mode="markers",
+        marker=look,
+        hovertext=hovers(points, info.metric),
+        hoverinfo="text",
+        showlegend=False,
+    )

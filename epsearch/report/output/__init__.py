@@ -1,0 +1,1 @@
+"""Where a report goes: files, JSON, exports, Optuna's dashboard."""

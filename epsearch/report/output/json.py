@@ -1,0 +1,35 @@
+"""A study's findings as plain data, for machines to read."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from epsearch.records.outcome import Outcome
+from epsearch.report.analysis.verdict import verdict
+
+
+def as_machines_read(outcome: Outcome) -> dict[str, Any]:
+    """What `epsearch report --json` prints of each run; JSON holds all of it.
+
+    name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
+    where ε was given; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
+    with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
+    """
+    probe = outcome.probe
+    shares = {f"{eps:g}": probe.adaptive_fraction(eps) for eps in probe.range.grid()} if probe is not None else {}
+    trials = [trial.model_dump(mode="json") for trial in outcome.trials]
+    best = outcome.best
+    return {
+        "name": outcome.name,
+        "metric": outcome.metric,
+        "goal": outcome.goal,
+        "optimizer": outcome.optimizer,
+        "directory": str(outcome.directory),
+        "range": None
+        if probe is None
+        else {"lower": probe.range.lower, "upper": probe.range.upper, "adaptive_fraction": shares},
+        "best": None if best is None else best.model_dump(mode="json"),
+        "verdict": asdict(verdict(outcome)),
+        "trials": trials,
+    }

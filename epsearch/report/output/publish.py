@@ -1,0 +1,73 @@
+"""The report's figures and summary inside an Optuna study, for Optuna's dashboard."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from epsearch.records.outcome import Outcome
+from epsearch.report.analysis.summary import sentences
+from epsearch.report.analysis.verdict import Verdict, verdict
+from epsearch.report.figures.histogram import AROUND, histogram_info, plot_histogram
+
+if TYPE_CHECKING:
+    import optuna
+    import plotly.graph_objects as go
+
+CARD = 480
+"""Height in pixels of the dashboard's cards, which cut off what is taller."""
+
+ITS_OWN = "trials-in-order"
+"""The figure that the dashboard has without us, as its history; of 10,000 trials it would be 900 writes."""
+
+HEADING = "## Found by epsearch"
+"""The first line of a note that is ours to replace."""
+
+
+def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figure]) -> None:
+    """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
+
+    `figures` are the outcome's, by their ids; they are made as low as the dashboard's cards.
+
+    A note that somebody else wrote is left alone. Without optuna-dashboard there are the attributes alone.
+    """
+    found = verdict(outcome)
+    _attributes(study, outcome, found)
+    try:
+        import optuna_dashboard
+    except ImportError:
+        return
+    if outcome.probe is not None:
+        # With fewer rows of layers, so that they are not squeezed.
+        info = histogram_info(outcome.probe, outcome.best.eps if outcome.best else None)
+        figures = {**figures, "probe-histogram": plot_histogram(info, CARD - AROUND)}
+    for name, figure in figures.items():
+        if name == ITS_OWN:
+            continue
+        figure.update_layout(height=min(figure.layout.height, CARD))
+        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
+    written = optuna_dashboard.get_note(study)
+    steps = [step.text for step in found.advice]
+    points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]
+    note = "\n".join(
+        [HEADING, "", f"**{_markdown(found.headline)}**", "", *(f"- {_markdown(text)}" for text in points)]
+    )
+    if note != written and (not written or written.startswith(HEADING)):
+        optuna_dashboard.save_note(study, note)
+
+
+def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
+    """The range and the verdict among the study's attributes, beside its settings; written where they have changed."""
+    attributes: dict[str, object] = {"epsearch:verdict": found.kind}
+    if outcome.probe is not None:
+        attributes["epsearch:eps_range"] = [outcome.probe.range.lower, outcome.probe.range.upper]
+    for name, value in attributes.items():
+        if study.user_attrs.get(name) != value:
+            study.set_user_attr(name, value)
+
+
+def _markdown(text: str) -> str:
+    """Plain text as Markdown that shows it as it is: names may hold anything."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(text, quote=False))

@@ -1,0 +1,67 @@
+"""The report's files in the run directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from epsearch.core.errors import UserError
+from epsearch.core.files import write_atomically
+from epsearch.records.outcome import Outcome
+from epsearch.report.html.comparison import comparison
+from epsearch.report.html.page import GENERATOR, page
+from epsearch.report.output.csv import trials_csv
+
+
+def write_report(outcome: Outcome, figures: Mapping[str, go.Figure]) -> Path:
+    """Write `trials.csv`, `report.html` and `figures/<id>.html` into the outcome's directory.
+
+    `figures` are the outcome's, by their ids.
+
+    Each file is replaced whole or left as it was. Works with a study that is still running.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        OSError: a file could not be written; those before it are new, the rest are as they were.
+    """
+    folder = outcome.directory / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(outcome.directory / "trials.csv", trials_csv(outcome.trials))
+    report = outcome.directory / "report.html"
+    write_atomically(report, page(outcome, figures))
+    # 4.8 MB that all figures share; it changes only with Plotly's version.
+    library, script = folder / "plotly.min.js", get_plotlyjs()
+    if not library.exists() or library.stat().st_size != len(script.encode()):
+        write_atomically(library, script)
+    for name, figure in figures.items():
+        html = figure.to_html(include_plotlyjs="directory", div_id=name, config={"displaylogo": False})
+        write_atomically(folder / f"{name}.html", html)
+    return report
+
+
+def is_current(report: Path) -> bool:
+    """Whether the page is there, and this version drew it."""
+    try:
+        with report.open("rb") as file:
+            return GENERATOR.encode() in file.read(1000)
+    except OSError:
+        return False
+
+
+def write_comparison(outcomes: Sequence[Outcome], path: Path) -> Path:
+    """Write the page that compares several runs.
+
+    Raises:
+        UserError: they cannot be compared, or the file cannot be written.
+    """
+    html = comparison(outcomes)
+    try:
+        write_atomically(path, html)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written here ({error.strerror}); change to a folder of yours.") from error
+    return path

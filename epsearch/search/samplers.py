@@ -1,0 +1,97 @@
+"""The study's space, sampler and pruner as Optuna's objects."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+
+from epsearch.core.commands import install
+from epsearch.core.errors import UserError
+from epsearch.core.imports import load_object
+from epsearch.records.trial import Cell
+from epsearch.registry.samplers import PRUNERS, SAMPLERS
+from epsearch.study.config import StudyConfig
+from epsearch.study.space import Interval, Space, beta2_of
+
+COMPLEMENT = "one_minus_beta2"
+"""β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
+
+
+def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
+    """The space in Optuna's words.
+
+    A grid's points lie on a float axis, so that a later run can widen it; a sampler chooses among points as
+    categories, and from an interval log-uniformly.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for name, axis in space.items():
+        if isinstance(axis, Interval):
+            if name == "beta2":
+                found[COMPLEMENT] = FloatDistribution(beta2_of(axis.high), beta2_of(axis.low), log=True)
+            else:
+                found[name] = FloatDistribution(axis.low, axis.high, log=True)
+        elif grid or len(axis.values) == 1:
+            found[name] = FloatDistribution(min(axis.values), max(axis.values), log=name != "beta2")
+        else:
+            found[name] = CategoricalDistribution(axis.values)
+    return found
+
+
+def cell_of(optimizer: str, parameters: Mapping[str, Any]) -> Cell:
+    """The cell that Optuna's parameters stand for."""
+    beta2 = parameters.get("beta2")
+    if COMPLEMENT in parameters:
+        beta2 = beta2_of(parameters[COMPLEMENT])
+    return Cell(optimizer=optimizer, lr=parameters["lr"], eps=parameters.get("eps"), beta2=beta2)
+
+
+def draws(config: StudyConfig, space: Mapping[str, BaseDistribution]) -> list[dict[str, float]]:
+    """All points of a sampler whose draws are independent: the same for a seed, however often a study goes on."""
+    optuna_level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    scratch = optuna.create_study(sampler=create_sampler(config, config.engine.seed))
+    optuna.logging.set_verbosity(optuna_level)
+    drawn = []
+    for _ in range(config.engine.trials or 0):
+        trial = scratch.ask(fixed_distributions=dict(space))
+        scratch.tell(trial, 0.0)
+        drawn.append(trial.params)
+    return drawn
+
+
+def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
+    """The study's sampler.
+
+    Raises:
+        UserError: a package that it needs is not installed.
+    """
+    row = SAMPLERS[config.engine.sampler]
+    assert row.path is not None, "a grid is no sampler"
+    arguments: dict[str, Any] = {"seed": seed}
+    if config.engine.sampler == "tpe" and config.engine.concurrent:
+        arguments["constant_liar"] = True
+    if config.engine.sampler == "qmc":
+        arguments["scramble"] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        try:
+            sampler: optuna.samplers.BaseSampler = load_object(row.path)(**arguments)
+            return sampler
+        except ImportError as error:
+            raise UserError(
+                f"engine.sampler: {config.engine.sampler} needs a package that is not installed "
+                f"({' '.join(str(error).split()):.150}): {install(config.engine.sampler)}"
+            ) from error
+
+
+def create_pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
+    """The study's pruner; one that never prunes where a scheduler of Ray's stops trials."""
+    arguments: dict[str, Any] = {"percentile": 25.0} if config.engine.pruner == "percentile" else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        pruner: optuna.pruners.BasePruner = load_object(PRUNERS.get(config.engine.pruner, PRUNERS["none"]))(**arguments)
+    return pruner

@@ -1,0 +1,205 @@
+"""study.yaml as typed models: its keys, their types, defaults and combinations.
+
+The docstring under each field is its documentation: `epsearch schema` publishes it to editors.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    PrivateAttr,
+    model_validator,
+)
+
+from epsearch.core.messages import clipped, shown, suggestion
+from epsearch.registry.engines import ENGINES
+from epsearch.registry.optimizers import OPTIMIZERS
+from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
+from epsearch.registry.workloads import METRICS, WORKLOADS
+from epsearch.study import space
+from epsearch.study.schema.base import Bounds, Section, check_name, wrong
+from epsearch.study.schema.engine import REMEDIES, EngineSection
+from epsearch.study.schema.search import ProbeSection, SearchSection, check_decades
+from epsearch.study.schema.training import OF_OUR_LOOP, OptimizerSection, TrainingSection
+from epsearch.study.schema.workload import MetricSection, WorkloadSection
+from epsearch.study.yaml import Source
+
+
+class StudyConfig(Section):
+    """A study file."""
+
+    name: str
+    """The study's name, and its directory's below runs/."""
+    workload: WorkloadSection
+    """What is trained, e.g. {name: vision, dataset: digits, model: mlp}."""
+    optimizer: OptimizerSection = OptimizerSection()
+    """What it is trained with."""
+    training: TrainingSection = TrainingSection()
+    """How."""
+    metric: MetricSection = MetricSection()
+    """What a trial is judged by."""
+    probe: ProbeSection = ProbeSection()
+    """The pre-search stage."""
+    search: SearchSection = SearchSection()
+    """The axes."""
+    engine: EngineSection = EngineSection()
+    """What schedules the trials."""
+
+    _source: Source = PrivateAttr(default_factory=lambda: Source("the study", {}))
+
+    @property
+    def folder(self) -> Path:
+        """Where a user's modules are looked for."""
+        return Path(self.workload.folder or self._source.folder)
+
+    def where(self, key: str) -> str:
+        """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
+        return f"{self._source.place(tuple(key.split('.')))}: {key}"
+
+    def without_storage(self) -> Self:
+        """The same study for a process that need not know the storage's password."""
+        bare = self.model_copy(update={"engine": self.engine.model_copy(update={"storage": None})})
+        bare._source = replace(self._source, data={})
+        return bare
+
+    @property
+    def goal(self) -> Literal["maximize", "minimize"]:
+        """The metric's better direction."""
+        return self.metric.goal or METRICS[self.metric.name]  # type: ignore[return-value]
+
+    @property
+    def has_beta2(self) -> bool:
+        """Whether the optimizer takes a β₂ (AdaGrad has none)."""
+        return "beta2" in OPTIMIZERS[self.optimizer.name].takes
+
+    @property
+    def needs_batches(self) -> bool:
+        """Whether β₂ is left to its rule, which asks for the number of batches of an epoch."""
+        return self.has_beta2 and self.search.beta2 == "auto"
+
+    @property
+    def trial_epochs(self) -> int | None:
+        """Epochs of one trial over all its seeds; None where the user's own code says."""
+        return None if self.training.epochs is None else self.training.epochs * len(self.training.seeds)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, data: Any) -> Any:
+        """What is filled in depends on the workload, so it is before anything is checked."""
+        if not (isinstance(data, dict) and isinstance(workload := data.get("workload"), dict)):
+            return data
+        training, metric, name = data.get("training", {}), data.get("metric", {}), workload.get("name")
+        # A user's own train(run) names its own default.
+        if "train" not in workload and isinstance(training, dict) and training.get("epochs") is None:
+            data = {**data, "training": {**training, "epochs": 20}}
+        if isinstance(name, str) and name in WORKLOADS and isinstance(metric, dict) and metric.get("name") is None:
+            row = WORKLOADS[name].datasets.get(str(workload.get("dataset")))
+            reports = row.reports if row and row.reports else WORKLOADS[name].reports
+            data = {**data, "metric": {**metric, "name": reports[0]}}
+        return data
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        check_name(self.name)
+        kind, reports, metric = self.workload.name, self.workload.reports, self.metric.name
+        if kind is not None and metric not in reports:
+            raise wrong(
+                f"the workload {kind} reports no {shown(metric)}. {suggestion(metric, reports)}",
+                ("metric", "name"),
+            )
+        self._check_training()
+        search, engine = self.search, self.engine
+        grid = engine.sampler == "grid"
+        if grid and engine.trials is not None:
+            raise wrong(
+                "sampler grid runs every cell; remove trials, or choose another sampler.",
+                ("engine", "trials"),
+            )
+        if not grid and engine.trials is None:
+            raise wrong(f"{engine.sampler} needs a number of trials, e.g. trials: 40.", ("engine", "sampler"))
+        if grid and search.eps == "continuous":
+            raise wrong(
+                "a grid has no continuous axis; write eps: grid, or choose sampler: tpe with trials: 40.",
+                ("search", "eps"),
+            )
+        if not SAMPLERS[engine.sampler].points:
+            for key in ("eps", "lr", *(["beta2"] if self.has_beta2 else [])):
+                value = getattr(search, key)
+                if value in ("grid", "endpoints") or isinstance(value, list):
+                    # At the sampler, which must have been written; the axis may be a default.
+                    points = clipped(str(value), 60)
+                    raise wrong(
+                        f"{engine.sampler} cannot choose among points, as search.{key}: {points} asks; "
+                        f"write {key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, "
+                        "or choose sampler: tpe.",
+                        ("engine", "sampler"),
+                    )
+        self._check_engine()
+        if engine.pruner == "wilcoxon" and len(self.training.seeds) < 2:
+            raise wrong(
+                "wilcoxon compares trials seed by seed; give it at least two, e.g. training.seeds: [0, 1, 2].",
+                ("engine", "pruner"),
+            )
+        if grid:
+            for key in ("lr", "eps", "sgd_lr"):
+                if isinstance(bounds := getattr(search, key), Bounds):
+                    check_decades(bounds, space.decades, "powers of ten, e.g. {low: 1e-4, high: 1e-1}", key)
+            if isinstance(search.beta2, Bounds):
+                check_decades(search.beta2, space.beta2_decades, "0.9, 0.99, 0.999 …", "beta2")
+        elif search.baselines and isinstance(search.sgd_lr, Bounds):
+            # The baselines are run over a grid whatever the sampler: they are few, and a line to compare with.
+            check_decades(search.sgd_lr, space.decades, "powers of ten, e.g. {low: 1e-3, high: 10}", "sgd_lr")
+        if search.beta2 != "auto" and not self.has_beta2:
+            raise wrong(f"{self.optimizer.name} has no beta2; remove it.", ("search", "beta2"))
+        if self.needs_batches and not search.needs_probe and self.workload.train is not None:
+            raise wrong(
+                "auto counts the batches of an epoch while probing, and with eps given there is no probe; "
+                "write a number, e.g. beta2: 0.999.",
+                ("search", "beta2"),
+            )
+        return self
+
+    def _check_engine(self) -> None:
+        """Each engine has keys of its own: one that would be ignored is a mistake."""
+        engine = self.engine
+        for other, row in ENGINES.items():
+            for key in row.keys:
+                if other != engine.name and getattr(engine, key) != EngineSection.model_fields[key].default:
+                    raise wrong(f"has no meaning for the engine {engine.name}; {REMEDIES[other]}.", ("engine", key))
+        if engine.pruner in SCHEDULERS and engine.name != "ray":
+            raise wrong(
+                f"{engine.pruner} is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of Optuna's: "
+                f"{', '.join(PRUNERS)}.",
+                ("engine", "pruner"),
+            )
+        if engine.name == "ray" and self.training.device.startswith("cuda") and not engine.resources.gpu:
+            raise wrong(
+                f"Ray shows a trial the GPUs that it is given, and it is given none; for {self.training.device} write "
+                "resources: {gpu: 1}, or a share.",
+                ("engine", "resources"),
+            )
+
+    def _check_training(self) -> None:
+        training = self.training
+        if self.workload.train is not None:
+            for key in OF_OUR_LOOP:
+                if getattr(training, key) not in (None, False, TrainingSection.model_fields[key].default):
+                    raise wrong("is for epsearch's own loop; do it in your train(run).", ("training", key))
+            if training.precision in ("bfloat16", "float16"):
+                raise wrong(
+                    f"{training.precision} is for epsearch's own loop; use torch.autocast in your train(run).",
+                    ("training", "precision"),
+                )
+
+
+def json_schema() -> dict[str, Any]:
+    """The study file's JSON Schema, which `make schema` writes into the package."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=1, ensure_ascii=False))

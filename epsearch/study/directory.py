@@ -1,0 +1,199 @@
+"""The run directory: one driver at a time, one study for good."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from epsearch.core.environment import STORAGE_VARIABLE
+from epsearch.core.errors import UserError
+from epsearch.core.files import write_atomically
+from epsearch.core.messages import mask_url
+from epsearch.study.config import StudyConfig
+from epsearch.study.dump import to_yaml
+from epsearch.study.file import in_url, load_study
+from epsearch.study.identity import identity
+
+HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
+
+
+class RunDirectory:
+    """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`.
+
+    And `histograms/`, where the study records them, and `checkpoints/` of trials under way.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Workers and clusters work elsewhere.
+        self.path = path.resolve()
+
+    @property
+    def study(self) -> Path:
+        """The resolved study file."""
+        return self.path / "study.yaml"
+
+    @property
+    def probe(self) -> Path:
+        """The probe's record."""
+        return self.path / "probe.json"
+
+    def history(self, number: int) -> Path:
+        """Where the searched arm's trial of this number has its history of ẑ."""
+        return self.path / "histograms" / f"trial-{number}.json"
+
+    def checkpoint(self, optimizer: str, number: int) -> Path:
+        """Where the trial of this arm and number keeps what it needs to go on; those that retry it do too."""
+        return self.path / "checkpoints" / f"{optimizer}-{number}.pt"
+
+    @property
+    def report(self) -> Path:
+        """The page to open."""
+        return self.path / "report.html"
+
+    @property
+    def logs(self) -> Path:
+        """What workers print."""
+        return self.path / "logs"
+
+    def storage(self, config: StudyConfig) -> str:
+        """The URL of the Optuna storage: the study's, or SQLite in this directory."""
+        return config.engine.storage or f"sqlite:///{in_url(self.path)}/study.db"
+
+    def begin_trials(self) -> None:
+        """Note, by the folder of their checkpoints, that the storage holds trials of this directory."""
+        self.path.joinpath("checkpoints").mkdir(exist_ok=True)
+
+    def trials_reported(self) -> int:
+        """How many trials the last report has in `trials.csv`."""
+        try:
+            with (self.path / "trials.csv").open(encoding="utf-8", errors="replace", newline="") as file:
+                return max(0, sum(1 for _ in csv.reader(file)) - 1)
+        except OSError:
+            return 0
+
+    @contextlib.contextmanager
+    def taken_for(self, config: StudyConfig) -> Iterator[None]:
+        """Within, this directory is a run of `config`: made, locked, checked to hold no other study.
+
+        Raises:
+            UserError: it cannot be made, another driver is running in it, or it holds a different study.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise self._unusable(error) from error
+        with lock:
+            try:
+                # The kernel releases it however this process ends.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{self.path}: another epsearch is running this study; wait for it or end it."
+                ) from error
+            if self.study.exists():
+                self._refuse_changes(config)
+            try:
+                write_atomically(self.study, HEADER + to_yaml(config))
+            except OSError as error:
+                raise self._unusable(error) from error
+            yield
+
+    def load(self) -> StudyConfig:
+        """The study that was run here.
+
+        Raises:
+            UserError: no study was.
+        """
+        if not self._is_run():
+            below = self.path.glob("*/study.yaml") if os.path.isdir(self.path) else ()
+            there = sorted(str(found.parent) for found in below)
+            hint = f" Did you mean {there[0]}?" if there else ""
+            raise UserError(f"{self.path}: is no run directory: it has no study.yaml that epsearch wrote.{hint}")
+        return load_study(self.study, recorded=True)
+
+    def _unusable(self, error: OSError) -> UserError:
+        reason = "it is a file" if os.path.isfile(self.path) else error.strerror
+        return UserError(f"{self.path}: cannot be used as a run directory ({reason}); name another with --dir DIR.")
+
+    def _is_run(self) -> bool:
+        """Whether `study.yaml` is a run's record; it may also be the study file that someone is writing."""
+        try:
+            with self.study.open(encoding="utf-8", errors="replace") as file:
+                return file.readline() == HEADER
+        except OSError:
+            return False
+
+    def _holds_results(self) -> bool:
+        """Whether a probe or a trial was begun here; those in another storage carry the identity of their study."""
+        database = self.path / "study.db"
+        if self.probe.exists() or not database.exists():
+            return self.probe.exists()
+        return self._holds_study(database)
+
+    @staticmethod
+    def _holds_study(database: Path) -> bool:
+        try:
+            with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+                return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM studies)").fetchone()[0])
+        except sqlite3.OperationalError:  # killed before the tables were made
+            return False
+        except sqlite3.DatabaseError:  # damaged: what it held counts until someone moves it away
+            return True
+
+    def _trials_begun(self) -> bool:
+        """Whether there are trials of this directory, in whichever storage."""
+        database = self.path / "study.db"
+        return (
+            (self.path / "checkpoints").exists()
+            or self.trials_reported() > 0
+            or (database.exists() and self._holds_study(database))
+        )
+
+    def _refuse_another_storage(self, config: StudyConfig) -> None:
+        """The trials of a directory are in one storage: those in another would be missing from its report."""
+        recorded = load_study(self.study, recorded=True)
+        old, new = mask_url(self.storage(recorded)), mask_url(self.storage(config))
+        if old == new:
+            return
+        if recorded.engine.storage is None:
+            resume = f"remove engine.storage and unset {STORAGE_VARIABLE}"
+        else:
+            resume = f"set engine.storage, or {STORAGE_VARIABLE}, to that URL"
+        raise UserError(
+            f"{self.path}: the trials of this run directory are in {old}, but "
+            f"{config.where('engine.storage')} is {new}. To resume, {resume}; to start another study, "
+            "use --dir DIR. If the trials were moved to the new storage, "
+            f"write its URL into {self.study}, engine.storage."
+        )
+
+    def _refuse_changes(self, config: StudyConfig) -> None:
+        """Two studies in one directory would mix their trials, and a study file of the user's would be lost."""
+        if not self._is_run():
+            raise UserError(
+                f"{self.study}: is a study file, which this run would overwrite; name another directory with --dir DIR."
+            )
+        if self._trials_begun():
+            self._refuse_another_storage(config)
+        if not self._holds_results():
+            # A first run that ended at a mistake in the study file, which is mended now.
+            return
+        old, new = identity(load_study(self.study, recorded=True)), identity(config)
+        # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
+        resampled = old["engine.sampler"] != new["engine.sampler"]
+        changed = [
+            f"  {key}: was {json.dumps(old.get(key))}, is {json.dumps(new.get(key))}"
+            for key in {**old, **new}
+            if old.get(key) != new.get(key) and not (resampled and key.startswith("search."))
+        ]
+        if changed:
+            raise UserError(
+                f"{self.path}: holds a study that was run differently:\n" + "\n".join(changed) + "\n"
+                "Undo the change to go on with it, or start another with --dir DIR or a new name."
+            )

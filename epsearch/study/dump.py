@@ -1,0 +1,36 @@
+"""Write a resolved study as YAML."""
+
+from __future__ import annotations
+
+import yaml
+
+from epsearch.core.messages import mask_url
+from epsearch.study.config import StudyConfig
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """The resolved study as YAML, every default written out and the storage's password masked."""
+    data = config.model_dump()
+    data["metric"]["goal"] = config.goal
+    if data["engine"]["storage"]:
+        data["engine"]["storage"] = mask_url(data["engine"]["storage"])
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists in one line, sections in blocks, and what readers of YAML 1.1 and of 1.2 take for the same."""
+
+
+def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    if value.is_integer() and abs(value) < 1e6:
+        return dumper.represent_int(int(value))
+    text = repr(value)
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")  # 1e-05 is a string to YAML 1.1
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # A study named 1e-3 would read back as a number.
+    style = "'" if value[:1] in "+-.0123456789" else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)

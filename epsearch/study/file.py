@@ -1,0 +1,111 @@
+"""Reading a study file, with the one message that a wrong one gets, and writing a resolved one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from epsearch.core.environment import STORAGE_VARIABLE
+from epsearch.core.errors import UserError
+from epsearch.core.messages import (
+    clipped,
+    mask_password,
+    mask_url,
+)
+from epsearch.study.config import StudyConfig
+from epsearch.study.dump import _Dumper, _represent_float, _represent_text
+from epsearch.study.mistakes import _mistakes
+from epsearch.study.yaml import Source, parse_value, read_yaml
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: bool = False) -> StudyConfig:
+    """Read a study file, apply `key=value` overrides, check it.
+
+    `recorded`: the file is a run directory's record, which keeps its storage; the environment only adds the password.
+
+    Raises:
+        UserError: one message, a line for each mistake: file and line, key, what was found, what is allowed.
+    """
+    path = Path(path)
+    source = read_yaml(path)
+    for override in overrides:
+        _override(source, override)
+    source.data.setdefault("name", path.stem)
+    _resolve_folder(source)
+    storage = os.environ.get(STORAGE_VARIABLE)
+    if storage and (not recorded or mask_url(storage) == _recorded_storage(source)):
+        _override(source, f"engine.storage={storage}", STORAGE_VARIABLE)
+    _resolve_sqlite(source)
+    try:
+        config = StudyConfig.model_validate(source.data)
+    except ValidationError as error:
+        raise UserError(_mistakes(source, error.errors())) from None
+    config._source = source
+    return config
+
+
+def _recorded_storage(source: Source) -> str | None:
+    """The masked URL of a run directory's storage; None for its own SQLite."""
+    engine = source.data.get("engine")
+    storage = engine.get("storage") if isinstance(engine, dict) else None
+    return mask_url(storage) if isinstance(storage, str) else None
+
+
+def _resolve_folder(source: Source) -> None:
+    """Say where the user's module or data are, so that a run directory's copy of the study finds them too."""
+    workload = source.data.get("workload")
+    if isinstance(workload, dict) and any(workload.get(key) for key in ("train", "object", "path")):
+        folder = workload.get("folder")
+        if folder is None or isinstance(folder, str):
+            source.data["workload"] = {**workload, "folder": str((source.folder / (folder or "")).resolve())}
+
+
+def _resolve_sqlite(source: Source) -> None:
+    """Make the path of a SQLite database absolute, so that a run directory's copy of the study finds it too."""
+    engine = source.data.get("engine")
+    if not isinstance(engine, dict) or not isinstance(engine.get("storage"), str):
+        return
+    if found := re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!/|:|file:)(.+)", engine["storage"]):
+        source.data["engine"] = {**engine, "storage": f"{found[1]}{in_url(Path.cwd())}/{found[2]}"}
+
+
+def in_url(path: Path) -> str:
+    """A path as SQLAlchemy reads it in a URL, where ? and # begin other parts, and % an escape."""
+    return str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+def _override(source: Source, override: str, origin: str | None = None) -> None:
+    origin_shown = origin or f"--set {clipped(mask_password(override), 100)}"
+    key, equals, text = override.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise UserError(f"{origin_shown}: is no KEY=VALUE, e.g. --set training.epochs=15.")
+    value = text if origin else parse_value(text, f"the value of --set {clipped(key, 100)}")
+    node = source.data
+    for depth, part in enumerate(path[:-1]):
+        child = node.get(part)
+        if child is None:
+            child = {}
+            source.places.setdefault(path[: depth + 1], origin_shown)
+        elif not isinstance(child, dict):
+            raise UserError(
+                f"{origin_shown}: {clipped('.'.join(path[: depth + 1]), 100)} is no section of {source.name}."
+            )
+        # Copied, since an anchor may have given two sections one mapping.
+        node[part] = dict(child)
+        node = node[part]
+    node[path[-1]] = value
+    for known in [known for known in source.places if known[: len(path)] == path]:
+        del source.places[known]
+    source.places[path] = origin_shown
+
+
+_Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(
+    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+)

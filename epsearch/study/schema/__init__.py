@@ -1,0 +1,1 @@
+"""The sections of a study file as typed models; a field's docstring is its documentation."""

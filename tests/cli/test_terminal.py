@@ -1,0 +1,92 @@
+"""What a person sees while a study runs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from epsearch.cli import terminal as console
+from epsearch.cli.terminal import Terminal
+from epsearch.records.listener import Best
+from epsearch.records.trial import Cell, Ending
+from epsearch.study.file import load_study
+
+
+class Clock:
+    """Stands still until it is moved on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(console, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
+    return Terminal(Console(file=io.StringIO(), width=200), load_study(tmp_path / "s.yaml"))
+
+
+def printed(terminal: Terminal) -> list[str]:
+    file = terminal._console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue().splitlines()
+
+
+def cell(lr: float, optimizer: str = "adam") -> Cell:
+    return Cell(optimizer=optimizer, lr=lr, eps=1e-8 if optimizer == "adam" else None, beta2=None)
+
+
+def end(terminal: Terminal, number: int, value: float | None, optimizer: str = "adam") -> None:
+    ending = Ending(kind="finished" if value is not None else "pruned")
+    terminal.trial_ended(optimizer, number, cell(1e-2, optimizer), ending, value)
+
+
+def test_a_resumed_run_shows_the_best_of_all(terminal: Terminal, clock: Clock) -> None:
+    """Of earlier runs too, until this one finds a better one; and of the optimizer that is searched."""
+    terminal.trials_planned(20, 10, Best(0.9, cell(1e-3)))
+    assert terminal.best == "accuracy 0.9 at lr 1e-3, eps 1e-8"
+    for number, (value, optimizer) in enumerate(
+        [(0.8, "adam"), (0.99, "sgd_momentum"), (None, "adam"), (0.95, "adam")]
+    ):
+        terminal.trial_started(optimizer, number, cell(1e-2, optimizer))
+        end(terminal, number, value, optimizer)
+    assert [line.partition("| best ")[2].split(" ")[0] for line in printed(terminal)[1:]] == [
+        "0.9",
+        "0.9",
+        "0.9",
+        "0.95",
+    ]
+    assert terminal.best == "accuracy 0.95 at lr 1e-2, eps 1e-8"
+    assert [line.split(" ")[0] for line in printed(terminal)[1:]] == ["[11/20]", "[12/20]", "[13/20]", "[14/20]"]
+
+
+def test_no_best_before_one_is_complete(terminal: Terminal, clock: Clock) -> None:
+    terminal.trials_planned(20, 0, None)
+    terminal.trial_started("adam", 0, cell(1e-2))
+    end(terminal, 0, None)
+    assert terminal.best == ""
+    assert "best" not in printed(terminal)[-1]
+
+
+def test_the_time_left_does_not_count_the_start_of_workers(terminal: Terminal, clock: Clock) -> None:
+    terminal.trials_planned(20, 10, None)
+    clock.now += 300
+    for number in (0, 1):
+        terminal.trial_started("adam", number, cell(1e-2))
+    clock.now += 10
+    end(terminal, 0, 0.5)
+    assert printed(terminal)[-1].endswith("| best 0.5 | 40 s left")
+    end(terminal, 1, 0.5)
+    assert printed(terminal)[-1].endswith("| best 0.5 | 40 s left")

@@ -1,0 +1,76 @@
+from epsearch.report import figures
+from tests.report import sample
+from tests.report.sample import trial
+
+
+def test_everything_there_is(outcome):
+    assert list(figures(outcome)) == [
+        "heatmap-lr-eps",
+        "heatmap-eps-beta2",
+        "probe-histogram",
+        "eps-range",
+        "sgd-momentum-lr",
+        "trials-in-order",
+    ]
+
+
+def test_a_recorded_training_has_its_progress(tmp_path):
+    names = list(figures(sample.outcome(tmp_path, progress=sample.history())))
+    assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
+
+
+def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
+    history = {"history": [(1, 0.4), (2, 0.5)], "seed_epochs": [2]}
+    searched = [trial(n, 0.5, lr=10.0**-n, beta2=0.9 if n else 0.99, **history) for n in range(2)]
+    baselines = [trial(n, 0.5, optimizer="sgd_momentum", eps=None) for n in range(3)]
+    told = "; without the 3 trials of the baselines"
+
+    def captions(trials):
+        drawn = figures(sample.outcome(tmp_path, trials=trials))
+        return {name: figure.layout.title.subtitle.text for name, figure in drawn.items()}
+
+    found = captions([*searched, *baselines])
+    alone = {"probe-histogram", "eps-range"}  # of the probe, which is no trial
+    assert {name for name, text in found.items() if told in text} == found.keys() - alone - {"sgd-momentum-lr"}
+    assert not any("baselines" in text for text in captions(searched).values())
+
+    with_curve = captions([*searched, baselines[0].model_copy(update=history)])
+    assert with_curve["learning-curves"].startswith("the best trial at each ε and the best of SGD with momentum; best")
+    assert "without" not in with_curve["learning-curves"]
+    assert with_curve["trials-in-order"].endswith("; without the 1 trial of the baselines")
+
+
+def test_nothing_there_is(tmp_path):
+    assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
+
+
+def test_one_beta2_is_no_map(tmp_path):
+    trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
+    drawn = figures(sample.outcome(tmp_path, probe=None, trials=trials))
+    assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
+
+
+def test_points_make_a_heatmap_and_drawn_values_a_scatter(tmp_path):
+    grid = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)]))["heatmap-lr-eps"]
+    assert grid.data[0].type == "heatmap"
+    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=0.00123456)]))["heatmap-lr-eps"]
+    assert drawn.data[0].type == "scatter"
+
+
+def test_the_histogram_points_out_the_best_eps(outcome):
+    notes = figures(outcome)["probe-histogram"].layout.annotations
+    assert [note.text for note in notes] == ["ε lower 1e-6", "ε upper 1e-2", "best ε 1e-3"]
+
+
+def test_a_study_of_the_baseline_alone(tmp_path):
+    outcome = sample.outcome(tmp_path, optimizer="sgd_momentum", probe=None, trials=sample.baseline_trials(0))
+    drawn = figures(outcome)
+    assert list(drawn) == ["sgd-momentum-lr", "trials-in-order"]
+    assert not any("adaptive" in (trace.name or "") for trace in drawn["sgd-momentum-lr"].data)
+
+
+def test_several_epochs_are_a_learning_curve(tmp_path):
+    history = [(1, 0.4), (2, 0.5)]
+    two, one = ([trial(0, 0.5, history=history[:n], seed_epochs=[n])] for n in (2, 1))
+    assert "learning-curves" in figures(sample.outcome(tmp_path, trials=two))
+    assert "learning-curves" not in figures(sample.outcome(tmp_path, trials=one))
