@@ -17,7 +17,7 @@ from epsearch.core.messages import NOT_SHOWN, mask_password, mask_url
 from epsearch.registry.optimizers import ADAPTIVE, BASELINES
 from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.registry.workloads import AUGMENTATIONS, METRICS, WORKLOADS
-from epsearch.study import file as studyfile
+from epsearch.study import mistakes
 from epsearch.study.config import StudyConfig, json_schema
 from epsearch.study.dump import to_yaml
 from epsearch.study.file import load_study
@@ -705,7 +705,7 @@ def test_a_mistake_costs_one_schema(command_line: CommandLine, monkeypatch: pyte
     made = []
     make = StudyConfig.model_json_schema
     monkeypatch.setattr(StudyConfig, "model_json_schema", lambda: made.append(1) or make())
-    studyfile._schema.cache_clear()
+    mistakes._schema.cache_clear()
     (command_line.folder / "s.yaml").write_text(LINE_1 + "trainin: 1\nmetrik: 2\nprobe: {epoch: 1}\n")
     assert len(command_line.refuses("check", "s.yaml").splitlines()) == 3
     assert made == [1]
