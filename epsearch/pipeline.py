@@ -256,7 +256,7 @@ def report_stage(
         planned=main.user_attrs.get(PLANNED, 0) if main else 0,
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
-        outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
+        outcome = outcome.model_copy(update={"history": ProbeHistory.load(history)})
     if redraw:
         listener.stage("report")
         drawn = figures(outcome)

@@ -13,7 +13,7 @@ class Outcome(Record):
     """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
 
     `planned` is how many trials of the searched arm the last run was to end with, 0 if it was not recorded;
-    `progress` is the history of the best trial, where the study records them.
+    `history` is the history of the best trial, where the study records them.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Outcome(Record):
     directory: Path
     sampler: str = "grid"
     planned: int = 0
-    progress: ProbeHistory | None = None
+    history: ProbeHistory | None = None
 
     def __str__(self) -> str:
         from epsearch.core.numbers import count, one_line, rounded

@@ -212,9 +212,9 @@ class ProbeHistory(Record):
 
     def plot(self) -> go.Figure:
         """Histograms of log10 ẑ at several epochs, with a dashed line at the ε in use."""
-        from epsearch.report.figures.history import plot_progress, progress_info
+        from epsearch.report.figures.history import history_info, plot_history
 
-        return plot_progress(progress_info(self))
+        return plot_history(history_info(self))
 
     def plot_adaptive_fraction(self) -> go.Figure:
         """Share of ẑ above each power of ten, and above the ε in use, over the epochs."""

@@ -174,8 +174,8 @@ def test_a_history_edited_by_hand(changes: dict[str, object], why: str, tmp_path
 
 def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "probe.json"
-    path.write_text(json.dumps({**json.loads(probe_result().model_dump_json()), "colour": 1}))
-    with pytest.raises(UserError, match="colour"):
+    path.write_text(json.dumps({**json.loads(probe_result().model_dump_json()), "color": 1}))
+    with pytest.raises(UserError, match="color"):
         ProbeResult.load(path)
 
 

@@ -16,7 +16,7 @@ from epsearch.report.analysis.verdict import verdict
 from epsearch.report.figures.drawable import LIMIT, drawable
 from epsearch.report.html.comparison import comparison
 from epsearch.report.html.notebook import outcome_html
-from epsearch.report.output.json import as_machines_read
+from epsearch.report.output.json import to_json
 
 from . import sample
 from .sample import trial
@@ -72,7 +72,7 @@ def test_everything_is_written(extremes, goal, tmp_path):
 
 
 def test_json_stays_json(extremes):
-    text = json.dumps(as_machines_read(extremes), allow_nan=False)
+    text = json.dumps(to_json(extremes), allow_nan=False)
     assert json.loads(text)["best"]["value"] == HUGE
 
 
@@ -111,7 +111,7 @@ def test_a_spread_alone_may_be_beyond_what_can_be_drawn(tmp_path):
     assert list(bars) == [LIMIT]
 
 
-def test_the_scale_of_colours_has_its_ticks(extremes):
+def test_the_scale_of_colors_has_its_ticks(extremes):
     axis = figures(extremes)["heatmap-lr-eps"].layout.coloraxis
     ticks = list(axis.colorbar.tickvals)
     assert ticks == sorted(ticks)

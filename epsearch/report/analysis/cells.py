@@ -30,7 +30,7 @@ def state_of(trial: Trial) -> CellState:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MapCell:
     """One cell: its state, the trial that speaks for it (None where there is none), all its trials."""
 
     state: CellState
@@ -43,9 +43,9 @@ class Cell:
         return self.trial.value if self.trial is not None and self.state == "complete" else None
 
 
-def cell_of(trials: Sequence[Trial], goal: Goal) -> Cell:
+def cell_of(trials: Sequence[Trial], goal: Goal) -> MapCell:
     """Let the trials of one cell speak with one voice: the first state of `PRECEDENCE`, its best trial."""
     for state in PRECEDENCE:
         if alike := [trial for trial in trials if state_of(trial) == state]:
-            return Cell(state, best_trial(alike, goal), tuple(trials))
-    return Cell("missing", None, ())
+            return MapCell(state, best_trial(alike, goal), tuple(trials))
+    return MapCell("missing", None, ())

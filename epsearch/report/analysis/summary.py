@@ -7,7 +7,7 @@ from collections import Counter
 from epsearch.core.averages import difference
 from epsearch.core.numbers import count, label, listed, one_line
 from epsearch.records.outcome import Outcome
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.baseline import BASELINE
 from epsearch.report.figures.literature import LITERATURE
 
@@ -53,7 +53,7 @@ def _best(outcome: Outcome) -> str:
         return f"No trial of {outcome.optimizer} is complete yet." if outcome.trials else ""
     best = outcome.best
     return (
-        f"Best {one_line(outcome.metric)}: {measured(best)}, {outcome.optimizer} with {place(best)} "
+        f"Best {one_line(outcome.metric)}: {measured(best)}, {outcome.optimizer} with {describe_cell(best)} "
         f"(trial {best.number})."
     )
 
@@ -62,7 +62,7 @@ def _baseline(outcome: Outcome) -> str:
     baseline, best = outcome.best_of(BASELINE), outcome.best
     if baseline is None or baseline.value is None or outcome.optimizer == BASELINE:
         return ""
-    reached = f"SGD with momentum reached {measured(baseline)} with {place(baseline)}"
+    reached = f"SGD with momentum reached {measured(baseline)} with {describe_cell(baseline)}"
     if best is None or best.value is None:
         return f"{reached}."
     lead = difference(baseline.value, best.value) * (1 if outcome.goal == "maximize" else -1)

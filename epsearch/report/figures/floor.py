@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from epsearch.report.analysis.cells import Cell, CellState
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.analysis.cells import CellState, MapCell
+from epsearch.report.figures.heatmap import hover_labels
 from epsearch.report.figures.style import MARKS, marker
 
 
-def stand_on_floor(
+def draw_without_value(
     figure: go.Figure,
-    places: Sequence[tuple[float, Cell]],
+    places: Sequence[tuple[float, MapCell]],
     metric: str,
     words: Mapping[CellState, str] | None = None,
 ) -> None:
@@ -31,7 +31,7 @@ def stand_on_floor(
                     mode="markers",
                     marker=marker(mark),
                     name=(words or {}).get(state, mark.word),
-                    hovertext=hovers((cell for _, cell in some), metric),
+                    hovertext=hover_labels((cell for _, cell in some), metric),
                     hoverinfo="text",
                 )
             )

@@ -14,7 +14,7 @@ from epsearch.report.figures.baseline import BASELINE, curve_info, plot_curve
 from epsearch.report.figures.drawable import drawable
 from epsearch.report.figures.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.figures.histogram import histogram_info, plot_histogram
-from epsearch.report.figures.history import fraction_info, plot_fractions, plot_progress, progress_info
+from epsearch.report.figures.history import fraction_info, history_info, plot_fractions, plot_history
 from epsearch.report.figures.learning import learning_info, plot_learning
 from epsearch.report.figures.literature import literature_info, plot_literature
 from epsearch.report.figures.scatter import plot_scatter, scatter_info
@@ -38,10 +38,10 @@ def figures(outcome: Outcome) -> dict[str, go.Figure]:
     eps = outcome.best.eps if outcome.best else None
     if outcome.probe is not None:
         drawn["probe-histogram"] = plot_histogram(histogram_info(outcome.probe, eps))
-    if outcome.progress is not None:
+    if outcome.history is not None:
         whose = "the best trial's training"
-        drawn["histogram-progress"] = plot_progress(progress_info(outcome.progress, whose))
-        drawn["adaptive-share"] = plot_fractions(fraction_info(outcome.progress, whose))
+        drawn["histogram-progress"] = plot_history(history_info(outcome.history, whose))
+        drawn["adaptive-share"] = plot_fractions(fraction_info(outcome.history, whose))
     if outcome.probe is not None:
         drawn["eps-range"] = plot_literature(literature_info(outcome.probe.range, outcome.optimizer, eps))
     if any(trial.optimizer == BASELINE and trial.lr is not None for trial in outcome.trials):
@@ -53,17 +53,17 @@ def figures(outcome: Outcome) -> dict[str, go.Figure]:
     if any(len(curve.values) > 1 for curve in learnt.curves):
         drawn["learning-curves"] = plot_learning(learnt)
         if learnt.baseline is None:
-            say_what_is_left_out(drawn["learning-curves"], outcome)
+            note_baselines(drawn["learning-curves"], outcome)
     timeline = timeline_info(_searched(outcome), goal=outcome.goal, metric=outcome.metric)
     if len(timeline.trials) > 1:
         drawn["trials-in-order"] = plot_timeline(timeline)
-        say_what_is_left_out(drawn["trials-in-order"], outcome)
+        note_baselines(drawn["trials-in-order"], outcome)
     curves = [*learnt.curves, *([learnt.baseline] if learnt.baseline else [])]
     values = (number or 0.0 for trial in outcome.trials for number in (trial.value, trial.spread))
     return drawable(drawn, itertools.chain(values, *(curve.values for curve in curves)))
 
 
-def say_what_is_left_out(figure: go.Figure, outcome: Outcome) -> None:
+def note_baselines(figure: go.Figure, outcome: Outcome) -> None:
     """Add to the caption of a figure of the searched arm alone how many trials the baselines have beside it."""
     if left_out := len(outcome.trials) - len(_searched(outcome)):
         figure.layout.title.subtitle.text += f"; without the {count(left_out, 'trial')} of the baselines"
@@ -81,5 +81,5 @@ def _map(outcome: Outcome, x: str, y: str) -> go.Figure:
         figure = plot_heatmap(heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
     else:
         figure = plot_scatter(scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric))
-    say_what_is_left_out(figure, outcome)
+    note_baselines(figure, outcome)
     return figure

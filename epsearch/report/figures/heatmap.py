@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
 from epsearch.records.text import measured
 from epsearch.records.trial import Goal, Trial, best_trial
-from epsearch.report.analysis.cells import Cell, CellState, cell_of
+from epsearch.report.analysis.cells import CellState, MapCell, cell_of
 from epsearch.report.figures.axes import category_axis
-from epsearch.report.figures.colours import BETTER, Colours, colour_axis, colours_of, ink_on
+from epsearch.report.figures.colors import BETTER, Colors, color_axis, colors_of, text_color_on
 from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline
 from epsearch.report.figures.text import plotly_text
 
@@ -24,7 +24,7 @@ class HeatmapInfo:
 
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
-    None where there is none; `ties` counts the other cells with the same value. `colours` is None where
+    None where there is none; `ties` counts the other cells with the same value. `colors` is None where
     nothing is complete.
     """
 
@@ -32,12 +32,12 @@ class HeatmapInfo:
     y: str
     xs: tuple[float, ...]
     ys: tuple[float, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[MapCell, ...], ...]
     metric: str
     goal: Goal
     best: tuple[int, int] | None
     ties: int
-    colours: Colours | None
+    colors: Colors | None
 
     @property
     def best_trial(self) -> Trial | None:
@@ -58,7 +58,7 @@ class HeatmapInfo:
                         found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
         return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
 
-    def cells(self) -> Iterator[tuple[int, int, Cell]]:
+    def cells(self) -> Iterator[tuple[int, int, MapCell]]:
         """Every cell with its row and column."""
         for i, row in enumerate(self.rows):
             for j, cell in enumerate(row):
@@ -106,16 +106,16 @@ def heatmap_info(
         goal=goal,
         best=(ys.index(best.cell[y]), xs.index(best.cell[x])) if best else None,
         ties=sum(value == best.value for value in values) - 1 if best else 0,
-        colours=colours_of(values, goal),
+        colors=colors_of(values, goal),
     )
 
 
 def plot_heatmap(info: HeatmapInfo) -> go.Figure:
     """The map: values in the cells, the best outlined, signs and fills where there is no value."""
     figure = go.Figure(layout={"template": LIGHT, "height": 320 + 40 * max(len(info.ys), 2)})
-    if info.colours is not None:
-        figure.add_traces(list(_values(info, info.colours)))
-        figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
+    if info.colors is not None:
+        figure.add_traces(list(_values(info, info.colors)))
+        figure.update_layout(coloraxis=color_axis(info.colors), margin={"b": 115})
     for state in MARKS:
         if any(cell.state == state for _, _, cell in info.cells()):
             figure.add_trace(_marks(info, state))
@@ -154,10 +154,10 @@ def _grid(info: HeatmapInfo) -> dict[str, object]:
     }
 
 
-def _values(info: HeatmapInfo, colours: Colours) -> Iterator[go.Heatmap]:
-    """The complete cells, coloured by value: a trace for each colour of text, since a trace has only one."""
+def _values(info: HeatmapInfo, colors: Colors) -> Iterator[go.Heatmap]:
+    """The complete cells, colored by value: a trace for each color of text, since a trace has only one."""
     inks: dict[float | None, str] = {
-        cell.value: ink_on(cell.value, colours) for _, _, cell in info.cells() if cell.value is not None
+        cell.value: text_color_on(cell.value, colors) for _, _, cell in info.cells() if cell.value is not None
     }
     for ink in sorted(set(inks.values())):
         z = [[cell.value if inks.get(cell.value) == ink else None for cell in row] for row in info.rows]
@@ -209,19 +209,19 @@ def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, 
     )
 
 
-def _hover(info: HeatmapInfo, i: int, j: int, cell: Cell) -> str:
+def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:
     lines = [f"{SYMBOLS[name]} {label(name, value)}" for name, value in ((info.x, info.xs[j]), (info.y, info.ys[i]))]
     if cell.trial is None:
         return "<br>".join([*lines, "not run yet"])
     return "<br>".join([*lines, *describe(cell, info.metric, shown=(info.x, info.y))])
 
 
-def hovers(cells: Iterable[Cell], metric: str) -> list[str]:
+def hover_labels(cells: Iterable[MapCell], metric: str) -> list[str]:
     """The hover labels of points, each with all of its trial's hyperparameters."""
     return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
 
 
-def describe(cell: Cell, metric: str, shown: Sequence[str]) -> list[str]:
+def describe(cell: MapCell, metric: str, shown: Sequence[str]) -> list[str]:
     """Lines for the hover label: the cell's trial, less the hyperparameters already `shown`."""
     trial = cell.trial
     assert trial is not None

@@ -27,7 +27,7 @@ ROW, GAP = 64, 28
 
 
 @dataclass(frozen=True)
-class ProgressInfo:
+class HistoryInfo:
     """What the figure shows, over log10 ẑ.
 
     `edges` (bins + 1) are log10 of the bins' edges. `shares` (epochs × bins) is the share of all elements in each
@@ -43,12 +43,12 @@ class ProgressInfo:
     whose: str
 
 
-def progress_info(history: ProbeHistory, whose: str = "the training", most: int = SHOWN) -> ProgressInfo:
+def history_info(history: ProbeHistory, whose: str = "the training", most: int = SHOWN) -> HistoryInfo:
     """Choose at most `most` epochs, evenly, and put their histograms on common bins that also reach over ε."""
     count = len(history.epochs)
     chosen = [history.epochs[round(place)] for place in np.linspace(0, count - 1, min(most, count))]
     bins = bins_over([reading.histogram for reading in chosen], [history.eps] if history.eps else [])
-    return ProgressInfo(
+    return HistoryInfo(
         edges=edges_of(bins),
         epochs=tuple(reading.epoch for reading in chosen),
         shares=np.array([shares_of(reading.histogram, bins) for reading in chosen]),
@@ -58,7 +58,7 @@ def progress_info(history: ProbeHistory, whose: str = "the training", most: int 
     )
 
 
-def plot_progress(info: ProgressInfo) -> go.Figure:
+def plot_history(info: HistoryInfo) -> go.Figure:
     """A row of bars for each epoch on one scale, and a dashed line at ε through all of them."""
     rows = len(info.epochs)
     body = rows * ROW + (rows - 1) * GAP
@@ -105,7 +105,7 @@ def plot_progress(info: ProgressInfo) -> go.Figure:
     return figure
 
 
-def _told(info: ProgressInfo) -> str:
+def _told(info: HistoryInfo) -> str:
     if info.eps is None:
         return "share of all elements in each bin"
     shares = zip(info.above, info.epochs, strict=True)
@@ -175,7 +175,7 @@ def plot_fractions(info: FractionInfo) -> go.Figure:
     """A line over the epochs for each ε, the one trained with dashed and thick."""
     figure = go.Figure(layout={"template": LIGHT, "height": 420})
     few = len(info.epochs) <= 40
-    for eps, colour, shares in zip(info.eps, shades(len(info.eps)), info.shares.T, strict=True):
+    for eps, color, shares in zip(info.eps, shades(len(info.eps)), info.shares.T, strict=True):
         used = eps == info.used
         name = f"ε {rounded('eps', eps)}"
         figure.add_trace(
@@ -183,7 +183,7 @@ def plot_fractions(info: FractionInfo) -> go.Figure:
                 x=info.epochs,
                 y=shares,
                 mode="lines+markers" if few else "lines",
-                line={"color": ACCENT, "dash": "dash", "width": 3} if used else {"color": colour},
+                line={"color": ACCENT, "dash": "dash", "width": 3} if used else {"color": color},
                 name=f"{name} (in use)" if used else name,
                 customdata=[percent(share) for share in shares],
                 hovertemplate=f"{name}: %{{customdata}} of ẑ above<br>after epoch %{{x}}<extra></extra>",

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 
 from epsearch.core.averages import mean
 from epsearch.core.numbers import number, rounded
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.records.trial import Goal, Trial
 from epsearch.report.figures.axes import is_grid
 from epsearch.report.figures.baseline import BASELINE
-from epsearch.report.figures.colours import BETTER
+from epsearch.report.figures.colors import BETTER
 from epsearch.report.figures.style import ACCENT, GREY, LIGHT, TITLE_ROOM, shades
 from epsearch.report.figures.text import plotly_text
 
@@ -76,12 +76,12 @@ def _curve(trial: Trial) -> Curve:
 
 
 def plot_learning(info: LearningInfo) -> go.Figure:
-    """The curves, from dark to bright as ε grows, the best one in the accent's colour, the baseline's dotted."""
+    """The curves, from dark to bright as ε grows, the best one in the accent's color, the baseline's dotted."""
     figure = go.Figure(layout={"template": LIGHT, "height": 440})
-    for curve, colour in zip(info.curves, shades(len(info.curves)), strict=True):
+    for curve, color in zip(info.curves, shades(len(info.curves)), strict=True):
         best = curve.trial == info.best
         name = rounded("eps", curve.trial.eps) if curve.trial.eps is not None else ""
-        line: dict[str, object] = {"color": ACCENT, "width": 3} if best else {"color": colour}
+        line: dict[str, object] = {"color": ACCENT, "width": 3} if best else {"color": color}
         figure.add_trace(_line(curve, f"ε {name}{' (best)' if best else ''}", line, info.metric))
     if info.baseline is not None:
         line = {"color": GREY, "dash": "dot", "width": 2}
@@ -113,7 +113,7 @@ def _line(curve: Curve, name: str, line: dict[str, object], metric: str) -> go.S
         line=line,
         name=name,
         hovertext=[
-            f"{plotly_text(metric)} {number(value)} after epoch {epoch}<br>{place(curve.trial)}"
+            f"{plotly_text(metric)} {number(value)} after epoch {epoch}<br>{describe_cell(curve.trial)}"
             for epoch, value in enumerate(curve.values, start=1)
         ],
         hoverinfo="text",

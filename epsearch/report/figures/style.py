@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.records.trial import Trial
 from epsearch.report.analysis.cells import CellState
 
 BLUE = "#4c78a8"
 ACCENT = "#e6007e"
-"""Outlines the best and draws ε: told from every colour of Viridis, on white and on black."""
+"""Outlines the best and draws ε: told from every color of Viridis, on white and on black."""
 
 GREY = "#8b949e"
 """What is beside the point, on white and on black."""
@@ -79,9 +79,9 @@ DARK = _template(ink="#e6edf3", line="#3d444d", paper="rgba(0,0,0,0)")
 
 
 def shades(how_many: int) -> list[str]:
-    """So many colours of Viridis from dark to bright, less its ends: one is lost on black, the other on white."""
-    colours: list[str] = sample_colorscale("Viridis", np.linspace(0.2, 0.85, how_many).tolist())
-    return colours
+    """So many colors of Viridis from dark to bright, less its ends: one is lost on black, the other on white."""
+    colors: list[str] = sample_colorscale("Viridis", np.linspace(0.2, 0.85, how_many).tolist())
+    return colors
 
 
 def marker(mark: Mark) -> dict[str, object]:
@@ -91,5 +91,5 @@ def marker(mark: Mark) -> dict[str, object]:
 
 def headline(text: str, best: Trial | None, marked: str, more: str = "") -> dict[str, object]:
     """A figure's title (`text` is escaped already), and below it the best trial and how it is `marked`."""
-    found = f"best ({marked}): {measured(best)} at {place(best)}{more}" if best else "no complete trial yet"
+    found = f"best ({marked}): {measured(best)} at {describe_cell(best)}{more}" if best else "no complete trial yet"
     return {"text": text, "subtitle": {"text": found}}

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 
 from epsearch.core.numbers import count, number
 from epsearch.records.trial import Goal, Trial
-from epsearch.report.analysis.cells import Cell, cell_of
-from epsearch.report.figures.colours import BETTER, colours_of
-from epsearch.report.figures.floor import stand_on_floor
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.analysis.cells import MapCell, cell_of
+from epsearch.report.figures.colors import BETTER, colors_of
+from epsearch.report.figures.floor import draw_without_value
+from epsearch.report.figures.heatmap import hover_labels
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT
 from epsearch.report.figures.text import plotly_text
 
@@ -26,7 +26,7 @@ class TimelineInfo:
     None where nothing is complete: one perplexity of 2000 does not flatten all the others.
     """
 
-    trials: tuple[Cell, ...]
+    trials: tuple[MapCell, ...]
     best: tuple[float | None, ...]
     gained: tuple[int, ...]
     axis: tuple[float, float] | None
@@ -47,8 +47,8 @@ def timeline_info(trials: Sequence[Trial], *, goal: Goal, metric: str) -> Timeli
             so_far = cell.value
             gained.append(trial.number)
         best.append(so_far)
-    colours = colours_of([cell.value for cell in cells if cell.value is not None], goal)
-    axis = (colours.low, colours.high) if colours is not None else None
+    colors = colors_of([cell.value for cell in cells if cell.value is not None], goal)
+    axis = (colors.low, colors.high) if colors is not None else None
     return TimelineInfo(cells, tuple(best), tuple(gained), axis, metric, goal)
 
 
@@ -68,7 +68,7 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
                 mode="markers",
                 marker={"color": BLUE, "size": 7, "opacity": 0.7},
                 name="complete",
-                hovertext=hovers((cell for _, cell in done), info.metric),
+                hovertext=hover_labels((cell for _, cell in done), info.metric),
                 hoverinfo="text",
             )
         )
@@ -84,7 +84,7 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
         )
         room = 0.05 * high - 0.05 * low or 0.05 * abs(high) or 1.0
         figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
-    stand_on_floor(figure, places, info.metric, words={"missing": "running"})
+    draw_without_value(figure, places, info.metric, words={"missing": "running"})
     metric = plotly_text(info.metric)
     figure.update_layout(
         title={

@@ -11,12 +11,12 @@ import plotly.graph_objects as go
 from epsearch.core.errors import UserError
 from epsearch.core.numbers import count, label, listed, one_line, percent
 from epsearch.records.outcome import Outcome
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
 from epsearch.report.figures.axes import is_grid
-from epsearch.report.figures.colours import colours_of
+from epsearch.report.figures.colors import colors_of
 from epsearch.report.figures.drawable import drawable
-from epsearch.report.figures.gallery import say_what_is_left_out
+from epsearch.report.figures.gallery import note_baselines
 from epsearch.report.figures.heatmap import heatmap_info, plot_heatmap
 from epsearch.report.figures.scatter import plot_scatter, scatter_info
 from epsearch.report.html.page import document, place_of, table
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:
-    """The page: a row for each run, the best first, then their maps of α and ε on one scale of colours.
+    """The page: a row for each run, the best first, then their maps of α and ε on one scale of colors.
 
     Raises:
         UserError: they were judged by different metrics or goals, so that no order is.
@@ -60,7 +60,8 @@ def _won(ordered: Sequence[Outcome]) -> str:
     first, *others = ordered
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."
-    text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {place(first.best)}."
+    at = describe_cell(first.best)
+    text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {at}."
     tolerance = verdict(first).tolerance
     if tolerance is None:
         return f"{text} Its study is too small to tell whether by more than chance."
@@ -91,7 +92,7 @@ def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
         outcome.optimizer,
         one_line(outcome.metric),
         measured(best) if best is not None else "",
-        place(best) if best is not None else "",
+        describe_cell(best) if best is not None else "",
         f"{label('eps', probe.range.lower)} to {label('eps', probe.range.upper)}" if probe is not None else "given",
         share,
         verdict(outcome).kind,
@@ -103,18 +104,18 @@ def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
 def _maps(outcomes: Sequence[Outcome]) -> list[go.Figure]:
     arms = [[trial for trial in outcome.trials if trial.optimizer == outcome.optimizer] for outcome in outcomes]
     values = [trial.value for arm in arms for trial in arm if trial.state == "complete" and trial.value is not None]
-    colours = colours_of(values, outcomes[0].goal)
+    colors = colors_of(values, outcomes[0].goal)
     found = []
     for outcome, arm in zip(outcomes, arms, strict=True):
         if not any({"lr", "eps"} <= trial.cell.keys() for trial in arm):
             continue
         if is_grid(arm, "lr") and is_grid(arm, "eps"):
             info = heatmap_info(arm, "lr", "eps", goal=outcome.goal, metric=outcome.metric)
-            figure = plot_heatmap(replace(info, colours=colours if info.colours is not None else None))
+            figure = plot_heatmap(replace(info, colors=colors if info.colors is not None else None))
         else:
             points = scatter_info(arm, "lr", "eps", goal=outcome.goal, metric=outcome.metric)
-            figure = plot_scatter(replace(points, colours=colours if points.colours is not None else None))
+            figure = plot_scatter(replace(points, colors=colors if points.colors is not None else None))
         figure.layout.title.text = f"{escape(_name(outcome, outcomes))}: {figure.layout.title.text}"
-        say_what_is_left_out(figure, outcome)
+        note_baselines(figure, outcome)
         found.append(figure)
     return found

@@ -7,7 +7,7 @@ from html import escape
 from epsearch.core.numbers import label, one_line, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
 from epsearch.report.html.page import table
 
@@ -27,7 +27,7 @@ def outcome_html(outcome: Outcome) -> str:
     sign = 1 if outcome.goal == "maximize" else -1
     complete = [trial for trial in outcome.trials if trial.state == "complete" and trial.value is not None]
     best = sorted(complete, key=lambda trial: -sign * (trial.value or 0.0))[:5]
-    rows = [[trial.optimizer, place(trial), measured(trial)] for trial in best]
+    rows = [[trial.optimizer, describe_cell(trial), measured(trial)] for trial in best]
     return (
         f"<p><b>{escape(one_line(outcome.name))}: {escape(verdict(outcome).headline)}</b></p>"
         f"{table(['optimizer', 'at', one_line(outcome.metric)], rows, text={0, 1})}"

@@ -16,7 +16,7 @@ from epsearch.core.numbers import count, label, number, one_line, percent, round
 from epsearch.core.version import __version__
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import Layer
-from epsearch.records.text import place
+from epsearch.records.text import describe_cell
 from epsearch.records.trial import Trial
 from epsearch.report.analysis.advice import command
 from epsearch.report.analysis.summary import sentences
@@ -104,7 +104,9 @@ def _head(outcome: Outcome) -> str:
         powers = count(len(found.grid()), "power")
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
     if outcome.best is not None:
-        facts.append((f"Best {one_line(outcome.metric)}", number(outcome.best.value or 0.0), place(outcome.best)))
+        facts.append(
+            (f"Best {one_line(outcome.metric)}", number(outcome.best.value or 0.0), describe_cell(outcome.best))
+        )
     complete = sum(trial.state == "complete" for trial in outcome.trials)
     facts.append(("Trials complete", f"{complete} of {len(outcome.trials)}", ""))
     cards = "".join(
@@ -192,9 +194,9 @@ def _layer(layer: Layer) -> list[str]:
 
 def _progress(outcome: Outcome) -> str:
     """Table 2 for every epoch of the best trial."""
-    if outcome.progress is None:
+    if outcome.history is None:
         return ""
-    info = fraction_info(outcome.progress)
+    info = fraction_info(outcome.history)
     columns = ["epochs trained", *(f"ε {rounded('eps', eps)}" for eps in info.eps)]
     rows = ([str(epoch), *map(percent, shares)] for epoch, shares in zip(info.epochs, info.shares, strict=True))
     return _folded("Share of ẑ above ε after each epoch of the best trial", table(columns, rows, text=set()))

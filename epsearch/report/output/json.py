@@ -9,7 +9,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.report.analysis.verdict import verdict
 
 
-def as_machines_read(outcome: Outcome) -> dict[str, Any]:
+def to_json(outcome: Outcome) -> dict[str, Any]:
     """What `epsearch report --json` prints of each run; JSON holds all of it.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CARD = 480
 """Height in pixels of the dashboard's cards, which cut off what is taller."""
 
-ITS_OWN = "trials-in-order"
+BUILT_IN = "trials-in-order"
 """The figure that the dashboard has without us, as its history; of 10,000 trials it would be 900 writes."""
 
 HEADING = "## Found by epsearch"
@@ -44,7 +44,7 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
         info = histogram_info(outcome.probe, outcome.best.eps if outcome.best else None)
         figures = {**figures, "probe-histogram": plot_histogram(info, CARD - AROUND)}
     for name, figure in figures.items():
-        if name == ITS_OWN:
+        if name == BUILT_IN:
             continue
         figure.update_layout(height=min(figure.layout.height, CARD))
         optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)

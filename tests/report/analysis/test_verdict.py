@@ -41,7 +41,7 @@ def judge(trials: list[Trial], **fields: Any) -> Verdict:
 
 
 def outcome(trials: list[Trial], **fields: Any) -> Outcome:
-    return sample.outcome(Path("runs/test"), **{"trials": trials, "progress": None, **fields})
+    return sample.outcome(Path("runs/test"), **{"trials": trials, "history": None, **fields})
 
 
 def immutable(lr: float, eps: float, _: float) -> float:

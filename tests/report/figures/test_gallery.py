@@ -15,7 +15,7 @@ def test_everything_there_is(outcome):
 
 
 def test_a_recorded_training_has_its_progress(tmp_path):
-    names = list(figures(sample.outcome(tmp_path, progress=sample.history())))
+    names = list(figures(sample.outcome(tmp_path, history=sample.history())))
     assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
 
 

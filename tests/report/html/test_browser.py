@@ -43,7 +43,7 @@ def test_the_page_draws_all_figures(tmp_path, study):
 
 
 def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
-    study = sample.outcome(tmp_path, progress=sample.history())
+    study = sample.outcome(tmp_path, history=sample.history())
     dom, console = opened(sample.write(study).as_uri(), tmp_path / "profile")
     assert console == []
     assert dom.count("figure js-plotly-plot") == 8

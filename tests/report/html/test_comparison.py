@@ -28,7 +28,7 @@ def test_two_optimizers(tmp_path):
         assert kind in reader.text
 
 
-def test_one_scale_of_colours(tmp_path):
+def test_one_scale_of_colors(tmp_path):
     low = [trial(n, 0.2 + n / 100, lr=lr, eps=eps) for n, (lr, eps) in enumerate([(1e-3, 1e-4), (1e-2, 1e-5)])]
     html = comparison([named(tmp_path, "a"), named(tmp_path, "b", trials=low)])
     data = json.loads(html.split('id="data">')[1].split("</script>")[0])
