@@ -22,7 +22,8 @@ STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u
 
 
 def _readable(text: str) -> str:
-    """`text` as every file, database and terminal takes it: bounded, with escapes for what is `STEERING`."""
+    """`text` safe for files, databases and terminals: bounded, Unix line ends, `STEERING` characters escaped."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:ERROR_LIMIT])[:ERROR_LIMIT]
 
 
