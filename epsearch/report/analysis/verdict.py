@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from epsearch.core.averages import root_mean_square
-from epsearch.core.numbers import SYMBOLS, count, label, listed, number, one_line, percent, rounded
+from epsearch.core.numbers import count, label, listed, number, one_line, percent, rounded
 from epsearch.records.outcome import Outcome
-from epsearch.records.trial import Goal, Trial, best_trial
-from epsearch.report.analysis.advice import Advice, bounds, resume
+from epsearch.records.trial import Goal, Trial
+from epsearch.report.analysis.advice import Advice
 from epsearch.report.analysis.cells import state_of
-from epsearch.report.analysis.next_steps import FEW, edges, given_beta2, next_steps
+from epsearch.report.analysis.evidence import ends_of_eps, too_small
+from epsearch.report.analysis.next_steps import edges, next_steps
 from epsearch.report.analysis.values import Kind, power_of, profile, shortfall
 
 TOLERANCE = 0.005
@@ -25,12 +26,6 @@ TOLERANCE = 0.005
 
 SEEDS_FACTOR = 2.0
 """Of the standard error of the difference between two means over seeds: about 95 % of chance differences are below."""
-
-DONE = 0.9
-"""Share of the planned trials that must have ended before a verdict."""
-
-ENOUGH = 3
-"""Learning rates that must have been tried at an end of ε before it is compared, where the study has as many."""
 
 HEADLINES: Mapping[Kind, str] = {
     "immutable": "Fully immutable: the best ε is large, where {optimizer} is SGD with momentum in disguise.",
@@ -59,7 +54,7 @@ def verdict(outcome: Outcome) -> Verdict:
     """
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
-    if (missing := _too_small(outcome, arm, complete)) is not None:
+    if (missing := too_small(outcome, arm, complete)) is not None:
         return _verdict(outcome, "undecided", (missing.text,), (missing,), None)
     tolerance, why = _tolerance(complete, outcome.goal)
     by_eps = profile(complete, "eps", outcome.goal)
@@ -71,7 +66,7 @@ def verdict(outcome: Outcome) -> Verdict:
     pick = max if outcome.goal == "maximize" else min
     ends = [
         pick((trial.value for trial in end if state_of(trial) == "complete" and trial.value is not None), default=None)
-        for end in _ends(arm)
+        for end in ends_of_eps(arm)
     ]
     low_is_good, high_is_good = (
         value is not None and shortfall(best.value, value, outcome.goal) <= tolerance for value in ends
@@ -100,78 +95,10 @@ def verdict(outcome: Outcome) -> Verdict:
     return _verdict(outcome, kind, tuple(reasons), tuple(advice), tolerance)
 
 
-def _ends(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
-    """The trials within a power of ten of the smallest ε that was tried, and of the largest."""
-    by_eps = sorted((trial for trial in arm if trial.eps is not None), key=lambda trial: trial.eps or 0.0)
-    smallest, largest = by_eps[0].eps or 0.0, by_eps[-1].eps or 0.0
-    decade = 9.99  # the next point of a grid is none of them
-    return (
-        [trial for trial in by_eps if (trial.eps or 0.0) < smallest * decade],
-        [trial for trial in by_eps if (trial.eps or 0.0) > largest / decade],
-    )
-
-
 def _verdict(
     outcome: Outcome, kind: Kind, reasons: tuple[str, ...], advice: tuple[Advice, ...], tolerance: float | None
 ) -> Verdict:
     return Verdict(kind, HEADLINES[kind].format(optimizer=outcome.optimizer), reasons, advice, tolerance)
-
-
-def _too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
-    """What keeps a study from telling, and what would mend it."""
-    # A trial that was lost, and is tried again, is in the study twice.
-    ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
-    # What raised counts as done, or a cell that always raises would keep every study from its verdict.
-    given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
-    under_way = sum(trial.state in ("running", "waiting") for trial in arm)
-    planned = max(len(ended) + under_way, outcome.planned - len(given_up))
-    if len(ended) < DONE * planned:
-        return resume(f"Only {len(ended)} of {count(planned, 'trial')} have finished: resume the study.")
-    if not complete:
-        return Advice("No trial is complete.")
-    if outcome.sampler != "grid" and len(ended) < 2:
-        return Advice("One trial is too few for a verdict.", (f"engine.trials={FEW}",))
-    for name in ("eps", "lr"):
-        if len({trial.cell.get(name) for trial in ended}) < 2:
-            return not_varied(name, outcome, complete)
-    enough = min(ENOUGH, len({trial.lr for trial in arm}))
-    for end, which in zip(_ends(ended), ("smallest", "largest"), strict=True):
-        if len({trial.lr for trial in end}) < enough:
-            found = f"Only {count(len(end), 'trial')} near the {which} ε; at least {enough} learning rates are needed."
-            if outcome.sampler == "grid":
-                return resume(f"{found} Run the study again to retry the trials that failed.")
-            rates = sorted(trial.lr for trial in arm if trial.lr is not None)
-            return Advice(
-                f"{found} A grid over the two ends of the range has them.",
-                (
-                    "search.eps=endpoints",
-                    bounds("lr", rates[0], rates[-1])[0],
-                    *given_beta2([best_trial(complete, outcome.goal) or complete[0]]),
-                    *("engine.sampler=grid", "engine.trials=null", "engine.pruner=none"),
-                ),
-                "endpoints",
-            )
-    return None
-
-
-def _at(trial: Trial) -> tuple[tuple[str, float], ...]:
-    return tuple(trial.cell.items())
-
-
-def not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advice:
-    """What to run where a study has one value of ε or of α."""
-    text = f"{SYMBOLS[name]} was not varied, and the best one depends on {SYMBOLS['eps' if name == 'lr' else 'lr']}: "
-    text += f"with one {'learning rate' if name == 'lr' else 'ε'} there is no verdict."
-    if name == "lr":
-        # Several seeds at one learning rate are a row repeated on purpose: the study it is from had the others.
-        if len(complete[0].seed_values) > 1:
-            return Advice(text)
-        return Advice(text, ("search.lr={low: 1e-4, high: 1e-1}",), "lr")
-    if outcome.probe is None:
-        return Advice(text, (f"search.eps={'grid' if outcome.sampler == 'grid' else 'continuous'}",), "eps")
-    eps = complete[0].eps or outcome.probe.range.lower
-    setting, word = bounds("eps", eps / 10, eps * 10)
-    return Advice(text, (setting, *given_beta2(complete)), word)
 
 
 def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:

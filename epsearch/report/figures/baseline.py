@@ -13,7 +13,7 @@ from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.axes import log_axis
 from epsearch.report.figures.colors import BETTER
 from epsearch.report.figures.floor import draw_without_value
-from epsearch.report.figures.heatmap import hover_labels
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, headline
 from epsearch.report.figures.text import plotly_text
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from epsearch.report.analysis.cells import CellState, MapCell
-from epsearch.report.figures.heatmap import hover_labels
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import MARKS, marker
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
-from epsearch.records.text import measured
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.cells import CellState, MapCell, cell_of
 from epsearch.report.figures.axes import category_axis
 from epsearch.report.figures.colors import BETTER, Colors, color_axis, colors_of, text_color_on
+from epsearch.report.figures.hover import describe
 from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline
 from epsearch.report.figures.text import plotly_text
 
@@ -214,29 +214,3 @@ def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:
     if cell.trial is None:
         return "<br>".join([*lines, "not run yet"])
     return "<br>".join([*lines, *describe(cell, info.metric, shown=(info.x, info.y))])
-
-
-def hover_labels(cells: Iterable[MapCell], metric: str) -> list[str]:
-    """The hover labels of points, each with all of its trial's hyperparameters."""
-    return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
-
-
-def describe(cell: MapCell, metric: str, shown: Sequence[str]) -> list[str]:
-    """Lines for the hover label: the cell's trial, less the hyperparameters already `shown`."""
-    trial = cell.trial
-    assert trial is not None
-    lines = [f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items() if name not in shown]
-    if len(cell.trials) > 1:
-        lines.append(f"the {'best' if cell.state == 'complete' else 'first'} of {len(cell.trials)} trials here")
-    if cell.state == "complete":
-        lines.append(f"{plotly_text(metric)} {measured(trial)}")
-    elif cell.state == "missing":
-        lines.append(trial.state)
-    elif cell.state == "pruned":
-        lines.append(f"pruned at {measured(trial)}")
-    elif cell.state == "diverged":
-        lines.append("diverged: no finite value")
-    else:
-        lines.append(plotly_text(f"failed: {trial.fail_reason or ''} {trial.error or ''}", 120))
-    lines.append(f"trial {trial.number}, {count(trial.epochs, 'epoch')}")
-    return lines

@@ -12,14 +12,11 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from epsearch.core.numbers import label, one_line, percent, rounded
-from epsearch.records.epsilon import power_of_ten
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, ProbeResult
+from epsearch.core.numbers import one_line, percent, rounded
+from epsearch.records.probe import ProbeResult
+from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 from epsearch.report.figures.text import plotly_text
-
-FINE_PER_BIN = 5
-"""Bins of the record in one bin of the figure, which has 10 a decade."""
 
 AROUND = 355
 """Height in pixels of the figure without its layers: titles, the bars of all elements, the axis."""
@@ -69,30 +66,6 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
         eps=eps or None,
         above={line: pooled.above(line) for line in lines},
     )
-
-
-def bins_over(histograms: Sequence[Histogram], lines: Sequence[float]) -> range:
-    """The figure's bins that hold all of the histograms, and the ε of all `lines`; bin k begins at 10**(k/10)."""
-    ends = [(math.floor(math.log10(line) * 10), math.ceil(math.log10(line) * 10)) for line in lines]
-    ends += [
-        (histogram.start // FINE_PER_BIN, (histogram.start + len(histogram.counts) - 1) // FINE_PER_BIN + 1)
-        for histogram in histograms
-        if histogram.counts
-    ]
-    return range(min(low for low, _ in ends), max(high for _, high in ends))
-
-
-def edges_of(bins: range) -> npt.NDArray[np.float64]:
-    """(len(bins) + 1,) log10 of the edges of the figure's bins."""
-    return np.arange(bins.start, bins.stop + 1) * FINE_PER_BIN / BINS_PER_DECADE
-
-
-def shares_of(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
-    """(len(bins),) share of the histogram's elements in each of the figure's bins."""
-    shares = np.zeros(len(bins))
-    fine = histogram.start + np.arange(len(histogram.counts))
-    np.add.at(shares, fine // FINE_PER_BIN - bins.start, np.array(histogram.counts, dtype=float))
-    return shares / max(histogram.total, 1)
 
 
 def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
@@ -219,17 +192,6 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
         showgrid=False,
         row=2,
     )
-
-
-def decade_axis(edges: npt.NDArray[np.float64]) -> dict[str, object]:
-    """An axis over log10 ẑ with its ticks by hand: a log axis would place bars of equal width at unequal ones."""
-    step = max(1, round((edges[-1] - edges[0]) / 12))
-    decades = range(math.ceil(edges[0]), math.floor(edges[-1]) + 1, step)
-    return {
-        "tickangle": 0,
-        "tickvals": list(decades),
-        "ticktext": [label("eps", power_of_ten(decade)) for decade in decades],
-    }
 
 
 def short_names(names: Sequence[str], limit: int = 18) -> list[str]:

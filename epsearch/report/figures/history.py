@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from epsearch.core.numbers import percent, rounded
 from epsearch.records.epsilon import power_of_ten
 from epsearch.records.probe import ProbeHistory
-from epsearch.report.figures.histogram import bins_over, decade_axis, edges_of, shares_of
+from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM, shades
 
 SHOWN = 6

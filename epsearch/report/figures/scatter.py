@@ -15,7 +15,7 @@ from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.axes import log_axis, log_position
 from epsearch.report.figures.colors import BETTER, Colors, color_axis, colors_of
-from epsearch.report.figures.heatmap import hover_labels
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline, marker
 from epsearch.report.figures.text import plotly_text
 

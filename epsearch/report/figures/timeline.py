@@ -12,7 +12,7 @@ from epsearch.records.trial import Goal, Trial
 from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.colors import BETTER, colors_of
 from epsearch.report.figures.floor import draw_without_value
-from epsearch.report.figures.heatmap import hover_labels
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT
 from epsearch.report.figures.text import plotly_text
 
