@@ -26,7 +26,7 @@ from epsearch.search.failures import of_system, reported
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
-from epsearch.study.plan import spaces
+from epsearch.study.plan import axis_kinds, spaces
 from epsearch.study.space import Space
 
 if TYPE_CHECKING:
@@ -244,16 +244,18 @@ def report_stage(
             "Was the study deleted there, or moved to another storage?"
         )
     main = studies.get(config.optimizer.name)
+    probed = load_probe(place)
     outcome = Outcome(
         name=config.name,
         metric=config.metric.name,
         goal=config.goal,
         optimizer=config.optimizer.name,
-        probe=load_probe(place),
+        probe=probed,
         trials=trials,
         directory=place.path,
         sampler=config.engine.sampler,
         planned=main.user_attrs.get(PLANNED, 0) if main else 0,
+        axes=axis_kinds(config, probed.range if probed else None),
     )
     if outcome.best is not None and (history := place.history(outcome.best.number)).exists():
         outcome = outcome.model_copy(update={"history": ProbeHistory.load(history)})

@@ -50,7 +50,8 @@ DRAWN = ([1.234e-3 * 1.37**i for i in range(9)], [1.234e-8 * 7.77 ** ((i * 5) % 
 def extremes(request, tmp_path):
     lrs, epsilons = GRID if request.param == "grid" else DRAWN
     baseline = extreme(9, -HUGE, optimizer="sgd_momentum", eps=None, history=[(1, HUGE), (2, HUGE)], seed_epochs=[2])
-    return sample.outcome(tmp_path, trials=[*trials_of(VALUES, lrs, epsilons), baseline])
+    axes = {"lr": "interval", "eps": "interval"} if request.param == "drawn" else {}
+    return sample.outcome(tmp_path, trials=[*trials_of(VALUES, lrs, epsilons), baseline], axes=axes)
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])

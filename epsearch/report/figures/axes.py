@@ -1,30 +1,18 @@
-"""The axes of figures over hyperparameters, and the rule that chooses between grid and scatter."""
+"""The axes of figures over hyperparameters."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from epsearch.core.numbers import label, rounded
 from epsearch.records.epsilon import power_of_ten
-from epsearch.records.trial import Trial
 
 AXIS_TITLES = {
     "lr": "learning rate α (lr)",
     "eps": "immutability ε (eps)",
     "beta2": "momentum β₂ (beta2)",
 }
-
-
-def is_grid(trials: Sequence[Trial], name: str) -> bool:
-    """Whether `name` was chosen from points, so that cells of a map mean something.
-
-    It was, where each value is round (at most three significant digits: what a person types) or belongs to
-    two trials or more (steps such as 10**-3.5). A value drawn from an interval is neither.
-    """
-    values = Counter(trial.cell[name] for trial in trials if name in trial.cell)
-    return all(times > 1 or label(name, value) == rounded(name, value) for value, times in values.items())
 
 
 def category_axis(name: str, values: Sequence[float]) -> dict[str, object]:

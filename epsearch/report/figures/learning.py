@@ -12,7 +12,6 @@ from epsearch.core.averages import mean
 from epsearch.core.numbers import number, rounded
 from epsearch.records.text import describe_cell, measured
 from epsearch.records.trial import Goal, Trial
-from epsearch.report.figures.axes import is_grid
 from epsearch.report.figures.baseline import BASELINE
 from epsearch.report.figures.colors import BETTER
 from epsearch.report.figures.style import ACCENT, GREY, LIGHT, TITLE_ROOM, shades
@@ -46,15 +45,19 @@ class LearningInfo:
     goal: Goal
 
 
-def learning_info(trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric: str) -> LearningInfo:
-    """Choose the curves: of `optimizer` the best complete trial at each of its best ε, and the baseline's best."""
+def learning_info(
+    trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric: str, points: bool = True
+) -> LearningInfo:
+    """Choose the curves: the best complete trials of `optimizer`, and the baseline's best.
+
+    With `points`, at most one trial for each ε.
+    """
     sign = -1 if goal == "maximize" else 1
     complete = sorted(
         (trial for trial in trials if trial.state == "complete" and trial.value is not None and trial.curves),
         key=lambda trial: (sign * (trial.value or 0.0), trial.number),
     )
     searched = [trial for trial in complete if trial.optimizer == optimizer]
-    points = is_grid(searched, "eps")
     chosen: dict[float | int | None, Trial] = {}
     for trial in searched:
         chosen.setdefault(trial.eps if points else trial.number, trial)

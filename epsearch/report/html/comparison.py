@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from html import escape
 
 import plotly.graph_objects as go
 
@@ -13,13 +11,11 @@ from epsearch.core.numbers import count, label, listed, one_line, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
-from epsearch.report.figures.axes import is_grid
 from epsearch.report.figures.colors import colors_of
 from epsearch.report.figures.drawable import drawable
-from epsearch.report.figures.gallery import note_baselines
-from epsearch.report.figures.heatmap import heatmap_info, plot_heatmap
-from epsearch.report.figures.scatter import plot_scatter, scatter_info
-from epsearch.report.html.page import document, place_of, table
+from epsearch.report.figures.maps import plot_map, searched
+from epsearch.report.figures.text import plotly_text
+from epsearch.report.html.page import document
 
 COLUMNS = (
     "run",
@@ -49,10 +45,16 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     ordered = sorted(outcomes, key=_rank)
     maps = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
     drawn = drawable(maps, (trial.value or 0.0 for outcome in ordered for trial in outcome.trials))
-    head = f"<h1>{count(len(outcomes), 'run')} side by side</h1><p>{escape(_won(ordered))}</p>"
-    rows = table(COLUMNS, (_row(outcome, ordered) for outcome in ordered), text={0, 1, 2, 4, 7})
-    places = [place_of(name, figure) for name, figure in drawn.items()]
-    return document(f"{len(outcomes)} runs side by side", [head, rows, *places], drawn)
+    return document(
+        "comparison.html.j2",
+        f"{len(outcomes)} runs side by side",
+        drawn,
+        heading=f"{count(len(outcomes), 'run')} side by side",
+        summary=_won(ordered),
+        columns=COLUMNS,
+        rows=(_row(outcome, ordered) for outcome in ordered),
+        text=(0, 1, 2, 4, 7),
+    )
 
 
 def _won(ordered: Sequence[Outcome]) -> str:
@@ -102,20 +104,13 @@ def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
 
 
 def _maps(outcomes: Sequence[Outcome]) -> list[go.Figure]:
-    arms = [[trial for trial in outcome.trials if trial.optimizer == outcome.optimizer] for outcome in outcomes]
-    values = [trial.value for arm in arms for trial in arm if trial.state == "complete" and trial.value is not None]
+    """The map of α and ε of each run that has one, all on one color scale."""
+    trials = [trial for outcome in outcomes for trial in searched(outcome)]
+    values = [trial.value for trial in trials if trial.state == "complete" and trial.value is not None]
     colors = colors_of(values, outcomes[0].goal)
     found = []
-    for outcome, arm in zip(outcomes, arms, strict=True):
-        if not any({"lr", "eps"} <= trial.cell.keys() for trial in arm):
-            continue
-        if is_grid(arm, "lr") and is_grid(arm, "eps"):
-            info = heatmap_info(arm, "lr", "eps", goal=outcome.goal, metric=outcome.metric)
-            figure = plot_heatmap(replace(info, colors=colors if info.colors is not None else None))
-        else:
-            points = scatter_info(arm, "lr", "eps", goal=outcome.goal, metric=outcome.metric)
-            figure = plot_scatter(replace(points, colors=colors if points.colors is not None else None))
-        figure.layout.title.text = f"{escape(_name(outcome, outcomes))}: {figure.layout.title.text}"
-        note_baselines(figure, outcome)
-        found.append(figure)
+    for outcome in outcomes:
+        if (figure := plot_map(outcome, "lr", "eps", colors)) is not None:
+            figure.layout.title.text = f"{plotly_text(_name(outcome, outcomes))}: {figure.layout.title.text}"
+            found.append(figure)
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from epsearch.records.outcome import Outcome
 from epsearch.report.analysis.summary import sentences
 from epsearch.report.analysis.verdict import Verdict, verdict
-from epsearch.report.figures.histogram import AROUND, histogram_info, plot_histogram
+from epsearch.report.figures.gallery import GALLERY
 
 if TYPE_CHECKING:
     import optuna
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 CARD = 480
 """Height in pixels of the dashboard's cards, which cut off what is taller."""
-
-BUILT_IN = "trials-in-order"
-"""The figure that the dashboard has without us, as its history; of 10,000 trials it would be 900 writes."""
 
 HEADING = "## Found by epsearch"
 """The first line of a note that is ours to replace."""
@@ -39,15 +36,13 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
         import optuna_dashboard
     except ImportError:
         return
-    if outcome.probe is not None:
-        # With fewer rows of layers, so that they are not squeezed.
-        info = histogram_info(outcome.probe, outcome.best.eps if outcome.best else None)
-        figures = {**figures, "probe-histogram": plot_histogram(info, CARD - AROUND)}
-    for name, figure in figures.items():
-        if name == BUILT_IN:
+    for entry in GALLERY:
+        if entry.id not in figures or not entry.in_dashboard:
             continue
+        figure = entry.card(outcome, CARD) if entry.card else figures[entry.id]
+        assert figure is not None, "it was drawn before"
         figure.update_layout(height=min(figure.layout.height, CARD))
-        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
+        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=entry.id)
     written = optuna_dashboard.get_note(study)
     steps = [step.text for step in found.advice]
     points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]

@@ -1,4 +1,7 @@
+import pytest
+
 from epsearch.report import figures
+from epsearch.report.figures.gallery import GALLERY
 from tests.report import sample
 from tests.report.sample import trial
 
@@ -50,11 +53,29 @@ def test_one_beta2_is_no_map(tmp_path):
     assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
 
 
-def test_points_make_a_heatmap_and_drawn_values_a_scatter(tmp_path):
-    grid = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)]))["heatmap-lr-eps"]
-    assert grid.data[0].type == "heatmap"
-    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=0.00123456)]))["heatmap-lr-eps"]
-    assert drawn.data[0].type == "scatter"
+@pytest.mark.parametrize("axes", [{}, {"lr": "points", "eps": "points"}, {"beta2": "interval"}])
+def test_points_make_a_heatmap_whatever_their_digits(tmp_path, axes):
+    for lr in (1e-3, 0.00123456):
+        drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=lr)], axes=axes))
+        assert drawn["heatmap-lr-eps"].data[0].type == "heatmap"
+
+
+@pytest.mark.parametrize("name", ["lr", "eps"])
+def test_an_interval_makes_a_scatter_even_of_round_values(tmp_path, name):
+    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)], axes={name: "interval"}))
+    assert drawn["heatmap-lr-eps"].data[0].type == "scatter"
+
+
+def test_learning_curves_of_drawn_eps_are_the_best_trials(tmp_path):
+    trials = [trial(n, 0.5, history=[(1, 0.4), (2, 0.5)], seed_epochs=[2]) for n in range(2)]
+    for kind, curves in (("points", 1), ("interval", 2)):
+        drawn = figures(sample.outcome(tmp_path, trials=trials, axes={"eps": kind}))
+        assert len(drawn["learning-curves"].data) == curves
+
+
+def test_every_entry_has_an_id_of_its_own():
+    ids = [entry.id for entry in GALLERY]
+    assert len(set(ids)) == len(ids)
 
 
 def test_the_histogram_points_out_the_best_eps(outcome):

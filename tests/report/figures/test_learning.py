@@ -11,8 +11,8 @@ def learnt(number, values, **fields):
     return trial(number, max(values), **{"history": history, "seed_epochs": [len(values)]} | fields)
 
 
-def info_of(trials, goal="maximize"):
-    return learning_info(trials, "adam", goal=goal, metric="accuracy")
+def info_of(trials, goal="maximize", points=True):
+    return learning_info(trials, "adam", goal=goal, metric="accuracy", points=points)
 
 
 def test_the_best_trial_at_each_eps_by_ascending_eps():
@@ -33,8 +33,7 @@ def test_the_best_trial_at_each_eps_by_ascending_eps():
 
 def test_of_drawn_eps_the_best_few_whatever_their_eps():
     trials = [learnt(number, [0.5, 0.5 + number / 100], eps=1e-4 * 1.2345678**number) for number in range(20)]
-    info = info_of(trials)
-    assert not info.points
+    info = info_of(trials, points=False)
     assert [curve.trial.number for curve in info.curves] == list(range(20 - MOST, 20))
 
 
