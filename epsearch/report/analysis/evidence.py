@@ -1,4 +1,4 @@
-"""Whether a study has enough trials for a verdict, and what to run where it has not."""
+"""Whether a study has enough trials for a verdict, and what to run if not."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from epsearch.report.analysis.cells import state_of
 from epsearch.report.analysis.next_steps import FEW, given_beta2
 
 DONE = 0.9
-"""Share of the planned trials that must have ended before a verdict."""
+"""Share of the planned trials that must have finished before a verdict."""
 
 ENOUGH = 3
-"""Learning rates that must have been tried at an end of ε before it is compared, where the study has as many."""
+"""Learning rates needed at each end of ε, if the study has that many."""
 
 
 def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
-    """What keeps a study from telling, and what would mend it."""
-    # A trial that was lost, and is tried again, is in the study twice.
+    """Why there is no verdict yet, and what to run; None if the trials suffice."""
+    # A lost trial that was retried is in the study twice.
     ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
-    # What raised counts as done, or a cell that always raises would keep every study from its verdict.
+    # Failed trials count as finished: otherwise a cell that always raises would block the verdict.
     given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
     under_way = sum(trial.state in ("running", "waiting") for trial in arm)
     planned = max(len(ended) + under_way, outcome.planned - len(given_up))
@@ -43,7 +43,7 @@ def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial])
                 return resume(f"{found} Run the study again to retry the trials that failed.")
             rates = sorted(trial.lr for trial in arm if trial.lr is not None)
             return Advice(
-                f"{found} A grid over the two ends of the range has them.",
+                f"{found} A grid over both ends of the range provides them.",
                 (
                     "search.eps=endpoints",
                     bounds("lr", rates[0], rates[-1])[0],
@@ -60,11 +60,11 @@ def _at(trial: Trial) -> tuple[tuple[str, float], ...]:
 
 
 def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advice:
-    """What to run where a study has one value of ε or of α."""
-    text = f"{SYMBOLS[name]} was not varied, and the best one depends on {SYMBOLS['eps' if name == 'lr' else 'lr']}: "
-    text += f"with one {'learning rate' if name == 'lr' else 'ε'} there is no verdict."
+    """Advice for a study with only one ε or one α."""
+    only = "learning rate" if name == "lr" else "ε"
+    text = f"{SYMBOLS[name]} was not varied: only one {only} was tried, so there is no verdict."
     if name == "lr":
-        # Several seeds at one learning rate are a row repeated on purpose: the study it is from had the others.
+        # Several seeds at one learning rate: `repeat` made this study, and the original one varied the rate.
         if len(complete[0].seed_values) > 1:
             return Advice(text)
         return Advice(text, ("search.lr={low: 1e-4, high: 1e-1}",), "lr")
@@ -76,10 +76,10 @@ def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advic
 
 
 def ends_of_eps(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
-    """The trials within a power of ten of the smallest ε that was tried, and of the largest."""
+    """The trials within a decade of the smallest ε tried, and those within a decade of the largest."""
     by_eps = sorted((trial for trial in arm if trial.eps is not None), key=lambda trial: trial.eps or 0.0)
     smallest, largest = by_eps[0].eps or 0.0, by_eps[-1].eps or 0.0
-    decade = 9.99  # the next point of a grid is none of them
+    decade = 9.99  # excludes the next point of a grid
     return (
         [trial for trial in by_eps if (trial.eps or 0.0) < smallest * decade],
         [trial for trial in by_eps if (trial.eps or 0.0) > largest / decade],

@@ -1,4 +1,4 @@
-"""What a study found, in sentences: for the head of the report and for the note in Optuna's dashboard."""
+"""A study's results in sentences, for the head of the report and the note in Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from epsearch.report.figures.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, the trials by state, the best, the baseline beside it."""
+    """Plain text, not escaped: the range, the trials by state, the best trial, the baseline."""
     return [text for text in (_range(outcome), _states(outcome), _best(outcome), _baseline(outcome)) if text]
 
 
 def _range(outcome: Outcome) -> str:
     if outcome.probe is None:
-        return "ε was given in the study file: nothing was probed."
+        return "The study file gives ε, so nothing was probed."
     found = outcome.probe.range
     epochs = outcome.probe.settings.get("epochs")
     after = f" of {count(int(epochs), 'epoch')}" if isinstance(epochs, int | float) else ""
@@ -27,7 +27,7 @@ def _range(outcome: Outcome) -> str:
     return (
         f"A probe{after} found the useful range of ε: {label('eps', found.lower)} to "
         f"{label('eps', found.upper)}, {count(points, 'power')} of ten, where searches in the literature "
-        f"take up to {LITERATURE}."
+        f"try up to {LITERATURE}."
     )
 
 

@@ -1,7 +1,7 @@
-"""What a study says of its problem: whether it wants an adaptive optimizer, and what to run next (pure).
+"""The verdict: whether the problem needs an adaptive optimizer, and what to run next. Pure functions.
 
-The best value over the other hyperparameters, as a function of ε, is compared at the two ends of ε with the best of
-all. Differences within a tolerance are none. Nothing is claimed of a study that is too small, or not done, to tell.
+Compares the best value at each end of ε, over the other hyperparameters, with the best of all. Differences within a
+tolerance are ties. A study that is too small or unfinished gets no verdict.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from epsearch.report.analysis.next_steps import edges, next_steps
 from epsearch.report.analysis.values import Kind, power_of, profile, shortfall
 
 TOLERANCE = 0.005
-"""Share of the best value below which a difference counts as none, where no seeds tell the noise."""
+"""Tolerance as a share of the best value, where only one seed was run and the noise is unknown."""
 
 SEEDS_FACTOR = 2.0
-"""Of the standard error of the difference between two means over seeds: about 95 % of chance differences are below."""
+"""Tolerance in standard errors of the difference of two means: about 95 % of chance differences are smaller."""
 
 HEADLINES: Mapping[Kind, str] = {
-    "immutable": "Fully immutable: the best ε is large, where {optimizer} is SGD with momentum in disguise.",
-    "adaptable": "Fully adaptable: the best ε is small, where every parameter has a learning rate of its own.",
+    "immutable": "Fully immutable: the best ε is large, where {optimizer} acts like SGD with momentum.",
+    "adaptable": "Fully adaptable: the best ε is small, where every parameter keeps its own learning rate.",
     "partial": "Partial: the best ε lies between, better than either end.",
-    "indifferent": "Indifferent: ε makes no difference here, once the learning rate is tuned.",
-    "undecided": "Undecided: this study cannot tell yet.",
+    "indifferent": "Indifferent: ε makes no difference here once the learning rate is tuned.",
+    "undecided": "Undecided: not enough evidence yet.",
 }
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The kind, its reasons in numbers, what to do next. `tolerance` is in the metric's own units; None of nothing."""
+    """The kind, the reasons, and what to do next. `tolerance` is in units of the metric; None for too few trials."""
 
     kind: Kind
     headline: str
@@ -48,9 +48,9 @@ class Verdict:
 
 
 def verdict(outcome: Outcome) -> Verdict:
-    """Judge the searched arm of a study; the baselines are evidence beside it.
+    """The verdict on the searched optimizer.
 
-    ε and β₂ of a sampler are taken to the nearest power of ten (of 1 - β₂), an end of ε is a whole one.
+    Values that a sampler drew count for the nearest power of ten (β₂: of 1 - β₂), and an end of ε spans one decade.
     """
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
@@ -61,7 +61,7 @@ def verdict(outcome: Outcome) -> Verdict:
     best = outcome.best
     assert best is not None
     assert best.value is not None
-    # Where everything was pruned or diverged there is no value, and nothing good.
+    # An end where every trial was pruned or diverged has no value, and is not good.
     tried = sorted({power_of("eps", trial) for trial in arm if trial.eps is not None})
     pick = max if outcome.goal == "maximize" else min
     ends = [
@@ -77,13 +77,15 @@ def verdict(outcome: Outcome) -> Verdict:
     reasons = [
         _against("smallest", tried[0], ends[0], outcome),
         _against("largest", tried[-1], ends[1], outcome),
-        f"Differences up to {tolerance:.2g} count as none: {why}.",
+        f"Differences up to {tolerance:.2g} are treated as ties: {why}.",
     ]
     kind: Kind
     if low_is_good and high_is_good:
         kind = "indifferent" if between_is_good else "undecided"
         if kind == "undecided":
-            reasons.append("Both ends are as good as the best, and some ε between them is not: noise, or too few lr.")
+            reasons.append(
+                "Both ends are as good as the best, but some ε between them is worse: noise, or too few learning rates."
+            )
     elif high_is_good:
         kind = "immutable"
     elif low_is_good:
@@ -102,19 +104,19 @@ def _verdict(
 
 
 def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:
-    """Below which a difference is none, and why: from the seeds of the better half, else a share of the best value."""
+    """The tolerance and its reason: from the seeds of the better half, or else a share of the best value."""
     ranked = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=goal == "maximize")
     half = ranked[: max(1, len(ranked) // 2)]
     spreads = [(trial.spread, len(trial.seed_values)) for trial in half if trial.spread is not None]
     if spreads:
-        # Seeds of a trial that fails to learn spread widely, and say nothing of the good ones.
+        # Trials that fail to learn vary widely between seeds; their noise is not that of the good ones.
         pooled = root_mean_square([spread for spread, _ in spreads])
         seeds = max(2, min(number for _, number in spreads))
         error = pooled * math.sqrt(2 / seeds)
         tolerance = min(SEEDS_FACTOR * error, sys.float_info.max)
-        return tolerance, f"twice the standard error over {count(seeds, 'seed')} (each spreads {pooled:.2g})"
+        return tolerance, f"twice the standard error over {count(seeds, 'seed')} (standard deviation {pooled:.2g})"
     best = abs(ranked[0].value or 0.0)
-    return TOLERANCE * best, f"{TOLERANCE:.1%} of the best value, since one seed does not tell its noise"
+    return TOLERANCE * best, f"{TOLERANCE:.1%} of the best value, since one seed cannot show the noise"
 
 
 def _against(which: str, eps: float, value: float | None, outcome: Outcome) -> str:
@@ -124,7 +126,7 @@ def _against(which: str, eps: float, value: float | None, outcome: Outcome) -> s
     metric = one_line(outcome.metric)
     at = f"At the {which} ε, {label('eps', eps)}, "
     if value is None:
-        return f"{at}no trial was completed."
+        return f"{at}no trial completed."
     behind = shortfall(best.value, value, outcome.goal)
     if behind == 0:
         return f"{at}the best {metric} is {number(value)}, the best of all."
@@ -137,16 +139,20 @@ def _share(outcome: Outcome, best: Trial) -> str:
     if outcome.probe is None or not best.eps:
         return ""
     share = outcome.probe.adaptive_fraction(best.eps)
-    return f"After the probe, {percent(share)} of ẑ was above the best ε: that share of the elements adapts."
+    if share == 0:
+        return f"At the best ε no parameter keeps its own learning rate: {outcome.optimizer} acts like SGD here."
+    return (
+        f"After the probe, {percent(share)} of ẑ was above the best ε: these parameters keep their own learning rate."
+    )
 
 
 def _beta2(complete: Sequence[Trial], best: Trial, tolerance: float, goal: Goal) -> str:
-    """Section 4.2: with a large ε, v and so β₂ is drowned; with a small one, β₂ must average over an epoch."""
+    """Whether β₂ matters (Section 4.2): a large ε swamps v and β₂; with a small ε, v must average over an epoch."""
     found = profile(complete, "beta2", goal)
     if len(found) < 2 or best.value is None or best.beta2 is None:
         return ""
     worst = max(shortfall(best.value, value, goal) for value in found.values())
     if worst <= tolerance:
-        return f"β₂ does not matter: its {len(found)} values differ by {worst:.2g} at most, within the tolerance."
+        return f"β₂ does not matter: its {len(found)} values differ by at most {worst:.2g}, within the tolerance."
     poor = [rounded("beta2", beta2) for beta2, value in found.items() if shortfall(best.value, value, goal) > tolerance]
-    return f"β₂ matters: {rounded('beta2', best.beta2)} is best, and {listed(poor)} up to {worst:.2g} behind."
+    return f"β₂ matters: {rounded('beta2', best.beta2)} is best, {listed(poor)} up to {worst:.2g} behind."

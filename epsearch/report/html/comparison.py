@@ -1,4 +1,4 @@
-"""Several runs side by side on one page: optimizers, models or seeds of one's choice (the pairs of Fig. 6)."""
+"""Several runs side by side on one page, such as the pairs of Fig. 6."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ COLUMNS = (
 
 
 def comparison(outcomes: Sequence[Outcome]) -> str:
-    """The page: a row for each run, the best first, then their maps of α and ε on one scale of colors.
+    """The page: a row for each run, the best first, then their maps of α and ε on one color scale.
 
     Raises:
-        UserError: they were judged by different metrics or goals, so that no order is.
+        UserError: the runs have different metrics or goals.
     """
     judged = {(outcome.metric, outcome.goal) for outcome in outcomes}
     if len(judged) > 1:
         ways = [f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes]
         metrics = one_line(listed(ways), 400)
-        raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
+        raise UserError(f"Runs with different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
     maps = {f"map-{index}": figure for index, figure in enumerate(_maps(ordered))}
     drawn = drawable(maps, (trial.value or 0.0 for outcome in ordered for trial in outcome.trials))
@@ -58,7 +58,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
 
 
 def _won(ordered: Sequence[Outcome]) -> str:
-    """Which run has the best value, and which others have as good a one by the tolerance of its verdict."""
+    """Which run is best, and which others tie with it within its verdict's tolerance."""
     first, *others = ordered
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."
@@ -66,12 +66,12 @@ def _won(ordered: Sequence[Outcome]) -> str:
     text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {at}."
     tolerance = verdict(first).tolerance
     if tolerance is None:
-        return f"{text} Its study is too small to tell whether by more than chance."
+        return f"{text} Its study is too small to rule out chance."
     values = ((other, other.best.value) for other in others if other.best is not None and other.best.value is not None)
     equal = [_name(other, ordered) for other, value in values if abs(first.best.value - value) <= tolerance]
     if not equal:
         return text
-    return f"{text} Within {tolerance:.2g} of it, which counts as no difference: {listed(equal)}."
+    return f"{text} Tied within {tolerance:.2g}: {listed(equal)}."
 
 
 def _rank(outcome: Outcome) -> tuple[bool, float]:
@@ -81,7 +81,7 @@ def _rank(outcome: Outcome) -> tuple[bool, float]:
 
 
 def _name(outcome: Outcome, among: Sequence[Outcome]) -> str:
-    """The study's name, and its directory's too where two have one name."""
+    """The study's name, with its directory if several runs share the name."""
     twice = sum(other.name == outcome.name for other in among) > 1
     return one_line(f"{outcome.name} ({outcome.directory.name})" if twice else outcome.name)
 

@@ -17,18 +17,17 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 CARD = 480
-"""Height in pixels of the dashboard's cards, which cut off what is taller."""
+"""Height in pixels of the dashboard's cards; taller figures are cut off."""
 
 HEADING = "## Found by epsearch"
-"""The first line of a note that is ours to replace."""
+"""The first line of notes that may be replaced."""
 
 
 def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figure]) -> None:
-    """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
+    """Store the figures and a note with the summary in `study`, replacing those of an earlier call.
 
-    `figures` are the outcome's, by their ids; they are made as low as the dashboard's cards.
-
-    A note that somebody else wrote is left alone. Without optuna-dashboard there are the attributes alone.
+    `figures` are the outcome's, by id; their heights are reduced to that of the dashboard's cards. A note that somebody
+    else wrote is kept. Without optuna-dashboard, only the attributes are written.
     """
     found = verdict(outcome)
     _attributes(study, outcome, found)
@@ -54,7 +53,7 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
 
 
 def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
-    """The range and the verdict among the study's attributes, beside its settings; written where they have changed."""
+    """Write the range and the verdict as user attributes of the study, if they have changed."""
     attributes: dict[str, object] = {"epsearch:verdict": found.kind}
     if outcome.probe is not None:
         attributes["epsearch:eps_range"] = [outcome.probe.range.lower, outcome.probe.range.upper]
@@ -64,5 +63,5 @@ def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
 
 
 def _markdown(text: str) -> str:
-    """Plain text as Markdown that shows it as it is: names may hold anything."""
+    """Plain text escaped for Markdown."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(text, quote=False))

@@ -95,7 +95,7 @@ def test_a_recorded_training_has_its_table(tmp_path):
     ("fields", "says"),
     [
         ({"trials": [], "probe": None}, "No trial has run yet."),
-        ({"trials": []}, "There is no map of α and ε yet"),
+        ({"trials": []}, "No map of α and ε yet"),
         ({"trials": [trial(0)]}, "No trial of adam is complete yet."),
         ({"trials": [trial(0, 0.5)], "probe": None}, "β₂ was not varied."),
         ({"trials": [trial(0, 0.5, beta2=0.999)]}, "It was 0.999 in every trial."),
