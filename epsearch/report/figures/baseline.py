@@ -22,9 +22,9 @@ BASELINE = "sgd_momentum"
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """What the curve shows: the cell at each of `lrs` (ascending) and the best complete trial.
+    """The cell at each of `lrs` (ascending) and the best complete trial.
 
-    `reference` is the best value of the adaptive optimizer, None where there is none to compare with.
+    `reference` is the best value of the adaptive optimizer, None if there is none.
     """
 
     lrs: tuple[float, ...]
@@ -36,7 +36,7 @@ class CurveInfo:
 
 
 def curve_info(trials: Sequence[Trial], *, goal: Goal, metric: str, reference: float | None = None) -> CurveInfo:
-    """Sort the baseline's trials by learning rate; trials of other optimizers do not take part."""
+    """Sort the baseline's trials by learning rate; trials of other optimizers are ignored."""
     places: dict[float, list[Trial]] = {}
     for trial in trials:
         if trial.optimizer == BASELINE and trial.lr is not None:

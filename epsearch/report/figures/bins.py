@@ -13,11 +13,11 @@ from epsearch.records.epsilon import power_of_ten
 from epsearch.records.probe import BINS_PER_DECADE, Histogram
 
 FINE_PER_BIN = 5
-"""Bins of the record in one bin of the figure, which has 10 a decade."""
+"""Bins of a `Histogram` per bin of a figure, which has 10 per decade."""
 
 
 def bins_over(histograms: Sequence[Histogram], lines: Sequence[float]) -> range:
-    """The figure's bins that hold all of the histograms, and the ε of all `lines`; bin k begins at 10**(k/10)."""
+    """The figure's bins that cover the histograms and the ε of all `lines`; bin k starts at 10**(k/10)."""
     ends = [(math.floor(math.log10(line) * 10), math.ceil(math.log10(line) * 10)) for line in lines]
     ends += [
         (histogram.start // FINE_PER_BIN, (histogram.start + len(histogram.counts) - 1) // FINE_PER_BIN + 1)
@@ -41,7 +41,7 @@ def shares_of(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
 
 
 def decade_axis(edges: npt.NDArray[np.float64]) -> dict[str, object]:
-    """An axis over log10 ẑ with its ticks by hand: a log axis would place bars of equal width at unequal ones."""
+    """A linear axis over log10 ẑ with ticks at decades; a log axis would make the bars unequally wide."""
     step = max(1, round((edges[-1] - edges[0]) / 12))
     decades = range(math.ceil(edges[0]), math.floor(edges[-1]) + 1, step)
     return {

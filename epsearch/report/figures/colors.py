@@ -1,4 +1,4 @@
-"""The color scale of values: bright is better, and one bad value does not take all the contrast."""
+"""The color scale of values: bright is better, and outliers do not use up the contrast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BETTER = {"maximize": "higher is better", "minimize": "lower is better"}
 
 
 class Colors(NamedTuple):
-    """The values at the two ends of the scale; `clipped`: worse ones share the color of the end."""
+    """The values at both ends of the scale; if `clipped`, worse values share the color of the end."""
 
     low: float
     high: float
@@ -24,10 +24,9 @@ class Colors(NamedTuple):
 
 
 def colors_of(values: Sequence[float], goal: Goal) -> Colors | None:
-    """From the best value to the worst, but no farther than is telling; None of no values.
+    """The scale from the best value to the worst, clipped at four times the median distance from the best.
 
-    One perplexity of 2000 among values about 90 would give all the others one color, so the scale ends at
-    four times the median distance from the best.
+    Otherwise one perplexity of 2000 would give all values around 90 the same color. None if there are no values.
     """
     if not values:
         return None
@@ -40,18 +39,18 @@ def colors_of(values: Sequence[float], goal: Goal) -> Colors | None:
 
 
 def text_color_on(value: float, colors: Colors) -> str:
-    """Black or white, for text on a value's color: the one of more contrast, which is 4.5 at least (WCAG 1.4.3).
+    """Black or white for text on a value's color, whichever has more contrast: at least 4.5 (WCAG 1.4.3).
 
-    Plotly's own choice is dark grey on a middling green, a contrast of 3.
+    Plotly's own choice can drop to a contrast of 3.
     """
     low, high, _, goal = colors
     place = 0.5
     if high > low:
-        # In units of the larger end: the difference of two large values may be beyond what a float holds.
+        # Scaled by the larger end: the difference of two large values can overflow.
         unit = max(abs(low), abs(high))
         place = min(max((value / unit - low / unit) / (high / unit - low / unit), 0.0), 1.0)
     (color,) = sample_colorscale(_scale(goal), [place])
-    # Relative luminance: sRGB, linear again, as bright as the eye takes each channel.
+    # Relative luminance (WCAG): linearized sRGB, weighted by channel.
     channels = [each / 255 for each in unlabel_rgb(color)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
     luminance = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
@@ -59,7 +58,7 @@ def text_color_on(value: float, colors: Colors) -> str:
 
 
 def _scale(goal: Goal) -> str:
-    """Viridis with its bright end where it is better."""
+    """Viridis, with better values brighter."""
     return "Viridis" if goal == "maximize" else "Viridis_r"
 
 
@@ -73,11 +72,11 @@ def color_axis(colors: Colors) -> dict[str, object]:
         texts[end] = sign + texts[end]
     return {
         "colorscale": _scale(goal),
-        # A scale of no width has no colors: Plotly widens it around the one value.
+        # Plotly widens a scale of zero width.
         "cmin": low if high > low else None,
         "cmax": high if high > low else None,
         "showscale": high > low,
-        # Below the plot: beside it, it would take a quarter of a phone's width.
+        # Below the plot: at its side it would take a quarter of a phone's width.
         "colorbar": {
             "orientation": "h",
             "len": 0.9,

@@ -1,4 +1,4 @@
-"""Trials without a value in a figure of values: they stand on its floor, each state by its own sign."""
+"""Markers for trials without a value, along the bottom of a figure, one symbol for each state."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def draw_without_value(
     metric: str,
     words: Mapping[CellState, str] | None = None,
 ) -> None:
-    """Draw those of the cells, at their places along the x axis, that are not complete, on a y axis of their own.
+    """Draw the cells that are not complete, at their x positions, on a second y axis.
 
-    `words` name states otherwise than `MARKS` does.
+    `words` overrides the names of states in `MARKS`.
     """
     for state, mark in MARKS.items():
         if some := [(x, cell) for x, cell in places if cell.state == state]:

@@ -20,11 +20,11 @@ from epsearch.report.figures.text import plotly_text
 
 @dataclass(frozen=True)
 class HeatmapInfo:
-    """What the map shows.
+    """The cells of a map.
 
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
-    None where there is none; `ties` counts the other cells with the same value. `colors` is None where
+    None if there is none; `ties` counts the other cells with the same value. `colors` is None if
     nothing is complete.
     """
 
@@ -41,13 +41,13 @@ class HeatmapInfo:
 
     @property
     def best_trial(self) -> Trial | None:
-        """The trial that the best cell shows."""
+        """The trial of the best cell."""
         return self.rows[self.best[0]][self.best[1]].trial if self.best else None
 
     def diagonals(self) -> dict[float, list[tuple[int, int]]]:
-        """The (i, j) of equal lr/eps by log10 of it, upwards; those of two cells or more, of a map of lr and eps.
+        """The cells (i, j) of equal lr/eps, by ascending log10 of it, where two cells or more share one.
 
-        Where ε is far above ẑ the outcome depends on this ratio alone (Section 4.2).
+        Empty for other hyperparameters. Where ε is far above ẑ, the result depends only on this ratio (Section 4.2).
         """
         found: dict[float, list[tuple[int, int]]] = {}
         if {self.x, self.y} == {"lr", "eps"}:
@@ -74,15 +74,15 @@ def heatmap_info(
     metric: str,
     fixed: Mapping[str, float] | None = None,
 ) -> HeatmapInfo:
-    """Sort trials into the cells of a map; those without an x or a y (`sgd_momentum`) do not take part.
+    """Sort trials into the cells of a map; trials without an x or a y (`sgd_momentum`) are ignored.
 
     Args:
-        trials: of one arm, in any state; the ones still waiting give the map its full size.
-        x: name of the hyperparameter across: lr, eps or beta2.
-        y: name of the hyperparameter upwards.
+        trials: of one optimizer, in any state; waiting ones give the map its full size.
+        x: the horizontal hyperparameter: lr, eps or beta2.
+        y: the vertical hyperparameter.
         goal: whether the best value is the highest or the lowest.
-        metric: its name, for the figure.
-        fixed: only trials with these values, as {"beta2": 0.999}; else the best over all of them.
+        metric: the name of the metric.
+        fixed: use only trials with these values, such as {"beta2": 0.999}; default: the best over all of them.
     """
     wanted = dict(fixed or {})
     places: dict[tuple[float, float], list[Trial]] = {}
@@ -111,7 +111,7 @@ def heatmap_info(
 
 
 def plot_heatmap(info: HeatmapInfo) -> go.Figure:
-    """The map: values in the cells, the best outlined, signs and fills where there is no value."""
+    """The map: values in the cells, the best outlined, signs in cells without a value."""
     figure = go.Figure(layout={"template": LIGHT, "height": 320 + 40 * max(len(info.ys), 2)})
     if info.colors is not None:
         figure.add_traces(list(_values(info, info.colors)))
@@ -121,7 +121,7 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
             figure.add_trace(_marks(info, state))
     if diagonals := info.diagonals():
         figure.add_trace(_diagonals(info, diagonals))
-    # Shapes count categories from 0, so a cell reaches half a step to either side.
+    # Shapes count categories from 0; a cell extends half a step to each side.
     if info.best is not None:
         i, j = info.best
         figure.add_shape(
@@ -141,7 +141,7 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
 
 
 def _grid(info: HeatmapInfo) -> dict[str, object]:
-    """What all traces of the map have in common."""
+    """Settings shared by all traces of the map."""
     return {
         "x": [label(info.x, value) for value in info.xs],
         "y": [label(info.y, value) for value in info.ys],
@@ -155,7 +155,7 @@ def _grid(info: HeatmapInfo) -> dict[str, object]:
 
 
 def _values(info: HeatmapInfo, colors: Colors) -> Iterator[go.Heatmap]:
-    """The complete cells, colored by value: a trace for each color of text, since a trace has only one."""
+    """The complete cells, colored by value: one trace for each text color, since a trace has only one."""
     inks: dict[float | None, str] = {
         cell.value: text_color_on(cell.value, colors) for _, _, cell in info.cells() if cell.value is not None
     }
@@ -171,7 +171,7 @@ def _values(info: HeatmapInfo, colors: Colors) -> Iterator[go.Heatmap]:
 
 
 def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
-    """The cells in one state that has no value: a sign on a fill of its own, named in the legend."""
+    """The cells in one state without a value: a sign on a fill, named in the legend."""
     mark = MARKS[state]
     return go.Heatmap(
         z=[[1 if cell.state == state else None for cell in row] for row in info.rows],
@@ -186,7 +186,7 @@ def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
 
 
 def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, int]]]) -> go.Scatter:
-    """Lines of equal lr/eps through the cells' centres, drawn when the legend's entry is clicked."""
+    """Lines of equal lr/eps through the cells' centres, shown when the legend entry is clicked."""
     columns = [label(info.x, value) for value in info.xs]
     rows = [label(info.y, value) for value in info.ys]
     xs: list[str | None] = []

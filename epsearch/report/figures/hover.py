@@ -1,4 +1,4 @@
-"""Hover labels: what a reader sees when pointing at a trial."""
+"""Hover labels of trials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from epsearch.report.figures.text import plotly_text
 
 
 def hover_labels(cells: Iterable[MapCell], metric: str) -> list[str]:
-    """The hover labels of points, each with all of its trial's hyperparameters."""
+    """The hover labels of points, with all hyperparameters."""
     return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
 
 
 def describe(cell: MapCell, metric: str, shown: Sequence[str]) -> list[str]:
-    """Lines for the hover label: the cell's trial, less the hyperparameters already `shown`."""
+    """Lines of a hover label: the cell's trial, without the hyperparameters already `shown`."""
     trial = cell.trial
     assert trial is not None
     lines = [f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items() if name not in shown]

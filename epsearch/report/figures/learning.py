@@ -1,4 +1,4 @@
-"""Learning curves: the metric over the epochs, one curve for each ε, so that one sees how ε changes a training."""
+"""Learning curves: the metric over the epochs, one curve for each ε."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from epsearch.report.figures.style import ACCENT, GREY, LIGHT, TITLE_ROOM, shade
 from epsearch.report.figures.text import plotly_text
 
 MOST = 8
-"""Curves at most: more cannot be told apart."""
+"""Most curves to draw; more are hard to distinguish."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The course of one trial: its metric after each epoch, the mean over the seeds that got so far."""
+    """One trial's metric after each epoch, averaged over the seeds that reached it."""
 
     trial: Trial
     values: tuple[float, ...]
@@ -31,10 +31,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningInfo:
-    """What the figure shows: curves by ascending ε, the best trial's among them, and the baseline's where there is one.
+    """Curves by ascending ε, including the best trial's, and the baseline's if there is one.
 
-    `points` says whether ε was chosen from points, so that each curve is the best trial at its ε; else they are the
-    best trials of all.
+    With `points`, each curve is the best trial at its ε; otherwise they are the best trials of all.
     """
 
     curves: tuple[Curve, ...]
@@ -79,7 +78,7 @@ def _curve(trial: Trial) -> Curve:
 
 
 def plot_learning(info: LearningInfo) -> go.Figure:
-    """The curves, from dark to bright as ε grows, the best one in the accent's color, the baseline's dotted."""
+    """The curves, from dark to bright as ε grows, with the best one highlighted and the baseline dotted."""
     figure = go.Figure(layout={"template": LIGHT, "height": 440})
     for curve, color in zip(info.curves, shades(len(info.curves)), strict=True):
         best = curve.trial == info.best
@@ -100,7 +99,7 @@ def plot_learning(info: LearningInfo) -> go.Figure:
         },
         yaxis={"title": {"text": metric}, **_scale(info)},
         xaxis={"title": {"text": "epochs trained"}, "rangemode": "tozero"},
-        # Below: of many rows, it would grow over the title.
+        # Below the plot: a legend of many rows would cover the title.
         legend={"y": -0.22, "yanchor": "top"},
         margin={"t": TITLE_ROOM + 20},
     )
@@ -124,7 +123,7 @@ def _line(curve: Curve, name: str, line: dict[str, object], metric: str) -> go.S
 
 
 def _scale(info: LearningInfo) -> dict[str, object]:
-    """A log axis where a linear one would show nothing but the first epoch, as for perplexities."""
+    """A log axis if values span a factor of 20, as perplexities do."""
     values = [value for curve in info.curves for value in curve.values]
     if min(values, default=0.0) > 0 and max(values) > 20 * min(values):
         return {"type": "log", "tickformat": "~g", "nticks": 6}

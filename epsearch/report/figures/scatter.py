@@ -1,4 +1,4 @@
-"""Performance over two hyperparameters drawn from intervals: points over a surface, where no two share a cell."""
+"""Performance over two hyperparameters drawn from intervals: points over an interpolated surface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class Surface:
-    """Values between the trials: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside of them."""
+    """Interpolated values: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside the trials."""
 
     xs: npt.NDArray[np.float64]
     ys: npt.NDArray[np.float64]
@@ -34,9 +34,9 @@ class Surface:
 
 @dataclass(frozen=True)
 class ScatterInfo:
-    """What the points show: one cell for each trial that has an x and a y, and the best complete trial.
+    """One cell for each trial that has an x and a y, and the best complete trial.
 
-    `surface` lies between the complete ones; None where they span no area.
+    `surface` interpolates the complete trials; None if they span no area.
     """
 
     x: str
@@ -50,7 +50,7 @@ class ScatterInfo:
 
 
 def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str) -> ScatterInfo:
-    """One point for each trial of one arm, in any state; arguments as for `heatmap_info`."""
+    """One point for each trial, in any state; arguments as for `heatmap_info`."""
     points = tuple(cell_of([trial], goal) for trial in trials if x in trial.cell and y in trial.cell)
     complete = [point.trial for point in points if point.trial is not None and point.value is not None]
     return ScatterInfo(
@@ -66,11 +66,11 @@ def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric:
 
 
 def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
-    """Linear between neighboring trials, in the logarithms; nothing is said of what lies outside of them."""
+    """Interpolate linearly between neighboring trials, in the logarithms, without extrapolating."""
     places = np.array([[math.log10(log_position(name, trial.cell[name])) for name in (x, y)] for trial in trials])
     if len(places) < 4:
         return None
-    # Half a second that figures without a surface need not wait for.
+    # Importing SciPy takes half a second.
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
 
@@ -84,14 +84,14 @@ def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
 
 
 def plot_scatter(info: ScatterInfo) -> go.Figure:
-    """The points over log axes, colored by value, the best ringed, other states by their own signs."""
+    """The points over log axes, colored by value, with the best ringed and a symbol for each other state."""
     figure = go.Figure(layout={"template": LIGHT, "height": 600})
     if info.surface is not None:
         figure.add_trace(
             go.Contour(
                 x=info.surface.xs,
                 y=info.surface.ys,
-                # To four digits: a page of many digits is a large page.
+                # Four digits keep the page small.
                 z=[[None if math.isnan(z) else float(f"{z:.4g}") for z in row] for row in info.surface.values],
                 contours={"coloring": "heatmap"},
                 line={"width": 0},
