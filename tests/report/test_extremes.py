@@ -85,7 +85,7 @@ def test_sentences_have_no_nan(extremes):
     comparison([extremes, other])
     outcome_html(extremes)
     out = StringIO()
-    print_outcome(Console(file=out), extremes, extremes.directory / "study.yaml", [])
+    print_outcome(Console(file=out), extremes)
     assert "1.7977e+308" in out.getvalue()
 
 

@@ -210,7 +210,7 @@ def test_immutable_beside_sgd_that_was_tried(value: float, word: str) -> None:
     sgd = sample.trial(99, value, optimizer="sgd_momentum", lr=1.0, eps=None)
     found = judge([*study(immutable), sgd])
     assert found.advice[0].text.startswith("SGD with momentum reached ")
-    assert found.advice[0].text.endswith(f"at α 1e0, {word}.")
+    assert found.advice[0].text.endswith(f"at α 1e0: {word}.")
 
 
 def test_the_constant_rate_of_table_5() -> None:
