@@ -7,7 +7,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
-from epsearch.report.html.templates import render
+from epsearch.report.html.rendering import render
 
 
 def probe_html(result: ProbeResult) -> str:

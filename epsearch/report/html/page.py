@@ -24,7 +24,7 @@ from epsearch.report.figures.gallery import GALLERY
 from epsearch.report.figures.history import fraction_info
 from epsearch.report.figures.literature import LITERATURE
 from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
-from epsearch.report.html.templates import asset, render
+from epsearch.report.html.rendering import asset, render
 
 FORMAT = 2
 """Incremented when figures or sections change between two versions of the package."""
