@@ -292,7 +292,7 @@ def words(found: Outcome, index: int = -1) -> list[str]:
 
 
 def test_the_command() -> None:
-    """A wider grid resumes in the same directory; other seeds make another study, with a name of its own."""
+    """A wider grid resumes in the same directory; other seeds make a new study with its own name."""
     found = outcome(study(adaptable), probe=None)
     study_file = "runs/test/study.yaml"
     assert words(found)[-6:] == [

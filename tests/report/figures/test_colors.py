@@ -29,7 +29,7 @@ def test_one_value_has_no_scale_and_none_has_no_colors():
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
-def test_text_is_told_from_every_color_of_the_scale(goal):
+def test_text_contrasts_with_every_color_of_the_scale(goal):
     values = np.linspace(2.0, 3.0, 201)
     colors = colors_of(values.tolist(), goal)
     drawn = sample_colorscale(color_axis(colors)["colorscale"], (values - 2.0).tolist())

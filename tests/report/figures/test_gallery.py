@@ -6,7 +6,7 @@ from tests.report import sample
 from tests.report.sample import trial
 
 
-def test_everything_there_is(outcome):
+def test_every_figure_of_a_full_study(outcome):
     assert list(figures(outcome)) == [
         "heatmap-lr-eps",
         "heatmap-eps-beta2",
@@ -43,11 +43,11 @@ def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
     assert with_curve["trials-in-order"].endswith("; without the 1 trial of the baselines")
 
 
-def test_nothing_there_is(tmp_path):
+def test_no_figures_of_an_empty_study(tmp_path):
     assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
 
 
-def test_one_beta2_is_no_map(tmp_path):
+def test_one_beta2_makes_no_map(tmp_path):
     trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
     drawn = figures(sample.outcome(tmp_path, probe=None, trials=trials))
     assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
@@ -73,7 +73,7 @@ def test_learning_curves_of_drawn_eps_are_the_best_trials(tmp_path):
         assert len(drawn["learning-curves"].data) == curves
 
 
-def test_every_entry_has_an_id_of_its_own():
+def test_ids_are_unique():
     ids = [entry.id for entry in GALLERY]
     assert len(set(ids)) == len(ids)
 

@@ -48,7 +48,7 @@ def test_of_a_seed_that_diverged_early_its_own_epochs_count():
     assert curve.values == pytest.approx((0.2, 0.5, 0.7))
 
 
-def test_where_the_seeds_cannot_be_told_apart_there_is_no_curve():
+def test_no_curve_if_the_seeds_cannot_be_separated():
     """Wilcoxon's history has the best of each seed."""
     assert info_of([learnt(0, [0.1, 0.3], seed_epochs=[5, 5, 5])]).curves == ()
 
@@ -76,12 +76,12 @@ def test_perplexities_that_begin_high_are_on_a_log_axis():
     assert plot_learning(info_of([learnt(0, [0.1, 0.9])])).layout.yaxis.type is None
 
 
-def test_a_hostile_metric_is_no_markup():
+def test_a_hostile_metric_is_escaped():
     info = learning_info([learnt(0, [0.1, 0.2])], "adam", goal="maximize", metric="<b>x</b>")
     figure = plot_learning(info)
     assert "<b>" not in figure.layout.title.text + figure.layout.yaxis.title.text + figure.data[0].hovertext[0]
 
 
-def test_nothing_learnt_yet():
+def test_no_curves_yet():
     assert info_of([trial(0), trial(1, 0.5)]).curves == ()
     assert plot_learning(info_of([])).data == ()

@@ -22,7 +22,7 @@ def test_by_number_whatever_the_order_and_without_those_that_wait():
     assert info.best == (0.5, 0.5, 0.9)
 
 
-def test_a_tie_is_no_gain_and_what_has_no_value_neither():
+def test_ties_and_trials_without_a_value_do_not_improve_the_best():
     trials = [
         trial(0, state="failed", fail_reason="diverged"),
         trial(1, 0.5),

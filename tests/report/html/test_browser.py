@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, says nothing in the console and runs nobody's script."""
+"""The page in a real browser: figures are drawn, the console stays empty, injected scripts do not run."""
 
 import shutil
 import subprocess

@@ -46,7 +46,7 @@ def test_the_best_comes_first_where_lower_is_better(tmp_path):
     assert "second is best: perplexity 80.00" in text
 
 
-def test_a_difference_within_the_tolerance_is_said_to_be_none(tmp_path):
+def test_a_difference_within_the_tolerance_is_a_tie(tmp_path):
     def of(name: str, behind: float):
         trials = [trial.model_copy(update={"value": trial.value and trial.value - behind}) for trial in known.trials]
         return known.model_copy(update={"name": name, "trials": trials})
@@ -59,7 +59,7 @@ def test_a_difference_within_the_tolerance_is_said_to_be_none(tmp_path):
     assert "too small to rule out chance" in read(comparison([named(tmp_path, "a", trials=one), of("far", 0.1)])).text
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_with_the_same_name_are_distinguished(tmp_path):
     runs = [sample.outcome(tmp_path / directory, name="same") for directory in ("one", "two")]
     text = read(comparison(runs)).text
     assert "same (one)" in text

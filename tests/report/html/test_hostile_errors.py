@@ -1,4 +1,4 @@
-"""An exception may say anything: it is read everywhere, and steers, breaks and fills nothing."""
+"""Messages of exceptions may hold anything; they must not break, steer or flood any output."""
 
 import csv
 import json
