@@ -7,12 +7,9 @@ cell to be tried again by the next run.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -30,7 +27,7 @@ from epsearch.search.results import SEED_EPOCHS, study_name
 from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
-from epsearch.study.identity import identity
+from epsearch.study.identity import check_same_study, identity
 from epsearch.study.space import Space, cells
 
 IDENTITY = "epsearch:study"
@@ -243,7 +240,7 @@ class SharedStudy:
 
     def _check_identity(self) -> None:
         stored = self.study.user_attrs.get(IDENTITY)
-        mine = json.loads(json.dumps(identity(self._config)))
+        mine = identity(self._config)
         storage = self._config.engine.storage
         where = mask_url(storage) if storage else "the run directory's study.db"
         if stored is None:
@@ -254,12 +251,12 @@ class SharedStudy:
                 )
             self.study.set_user_attr(IDENTITY, mine)
             return
-        changed = differences(stored, mine)
-        if changed:
-            raise UserError(
-                f'{where} holds a study "{self.study.study_name}" that was run differently: {changed}. '
-                "Choose another name."
-            )
+        check_same_study(
+            f'{where}: the study "{self.study.study_name}"',
+            stored,
+            mine,
+            "Undo the change to resume it, or choose another name.",
+        )
         if stored != mine:
             self.study.set_user_attr(IDENTITY, mine)
 
@@ -282,9 +279,3 @@ class SharedStudy:
             user_attrs={} if queued.retry_of is None else {RETRY_OF: queued.retry_of},
         )
         return optuna.Trial(self.study, self._storage.create_new_trial(self._study_id, template))
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs, as `training.epochs was 20, is 30; …`; only keys that both know are compared."""
-    changed = [key for key in old if key in new and old[key] != new[key]]
-    return "; ".join(f"{key} was {json.dumps(old[key])}, is {json.dumps(new[key])}" for key in changed)

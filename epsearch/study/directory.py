@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from epsearch.core.messages import mask_url
 from epsearch.study.config import StudyConfig
 from epsearch.study.dump import to_yaml
 from epsearch.study.file import in_url, load_study
-from epsearch.study.identity import identity
+from epsearch.study.identity import check_same_study, identity
 
 HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
 
@@ -184,16 +183,9 @@ class RunDirectory:
         if not self._holds_results():
             # A first run that ended at a mistake in the study file, which is mended now.
             return
-        old, new = identity(load_study(self.study, recorded=True)), identity(config)
-        # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
-        resampled = old["engine.sampler"] != new["engine.sampler"]
-        changed = [
-            f"  {key}: was {json.dumps(old.get(key))}, is {json.dumps(new.get(key))}"
-            for key in {**old, **new}
-            if old.get(key) != new.get(key) and not (resampled and key.startswith("search."))
-        ]
-        if changed:
-            raise UserError(
-                f"{self.path}: holds a study that was run differently:\n" + "\n".join(changed) + "\n"
-                "Undo the change to go on with it, or start another with --dir DIR or a new name."
-            )
+        check_same_study(
+            f"{self.path}: the study in this run directory",
+            identity(load_study(self.study, recorded=True)),
+            identity(config),
+            "Undo the change to resume it, or start another study with --dir DIR or a new name.",
+        )

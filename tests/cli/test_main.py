@@ -372,11 +372,11 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
         assert first.wait(timeout=60) == 130
     message = own.refuses("run", "s.yaml", "--set", "optimizer.name=adamw", "--set", "training.epochs=3")
     assert message.splitlines() == [
-        f"{folder}/runs/s: holds a study that was run differently:",
+        f"{folder}/runs/s: the study in this run directory has other settings:",
         '  optimizer.name: was "adam", is "adamw"',
         "  optimizer.weight_decay: was 0.0, is 0.01",
         "  training.epochs: was null, is 3",
-        "Undo the change to go on with it, or start another with --dir DIR or a new name.",
+        "Undo the change to resume it, or start another study with --dir DIR or a new name.",
     ]
 
 

@@ -197,7 +197,7 @@ def test_the_commands_after_an_interruption(shell: Shell) -> None:
     for line in (advised, again):
         done = shell(line)
         assert done.returncode == 0, done.stderr
-        assert "run differently" not in done.stdout + done.stderr
+        assert "other settings" not in done.stdout + done.stderr
     assert "nothing to do: all 9 trials settled already" in done.stdout
 
 
