@@ -28,14 +28,14 @@ def run(
     from epsearch.cli.terminal import Terminal
     from epsearch.core.commands import command
     from epsearch.core.messages import mask_password
-    from epsearch.study.file import load_study
 
     quiet_optuna()
     console = patient_console()
-    terminal = Terminal(console, load_study(study, settings))
+    config = pipeline.load(study, settings)
+    terminal = Terminal(console, config)
     try:
         with terminal:
-            outcome = pipeline.run(study, settings, directory, terminal, take_over=take_over)
+            outcome = pipeline.run_study(config, directory, terminal, take_over=take_over)
     except KeyboardInterrupt:
         again: list[str | Path] = ["run", study]
         again += [word for setting in settings for word in ("--set", mask_password(setting))]
@@ -52,12 +52,12 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     from epsearch import pipeline
     from epsearch.cli.terminal import Terminal, say
     from epsearch.core.numbers import ordinal, rounded
-    from epsearch.study.file import load_study
+    from epsearch.study.directory import RunDirectory
 
     console = patient_console()
-    config = load_study(study, settings)
+    config = pipeline.load(study, settings)
     with Terminal(console, config) as terminal:
-        result = pipeline.probe(study, settings, directory, terminal)
+        result = pipeline.probe_study(config, directory, terminal)
     if result is None:
         raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
     percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
@@ -68,30 +68,32 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     console.print(table)
     for eps in result.range.grid():
         say(console, f"share of z above eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
-    place = pipeline.run_directory(config, directory)
-    figure = place.path / "probe.html"
+    run_dir = RunDirectory.of(config, directory)
+    figure = run_dir.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
-    say(console, f"\nHistogram  {figure}\nRecord     {place.probe}")
+    say(console, f"\nHistogram  {figure}\nRecord     {run_dir.probe}")
 
 
 def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
     """The resolved study, how many trials, what they cost. Runs nothing."""
     from epsearch import pipeline
+    from epsearch.cli.own_code import check_own_code
     from epsearch.cli.terminal import describe_cost, say
     from epsearch.core.numbers import count
+    from epsearch.study.directory import RunDirectory
     from epsearch.study.dump import to_yaml
     from epsearch.study.plan import plan
 
     console = new_console()
     config = pipeline.load(study, settings)
-    place = pipeline.run_directory(config, directory)
-    pipeline.check_own_code(config)
-    probed = pipeline.load_probe(place) if config.search.needs_probe else None
+    run_dir = RunDirectory.of(config, directory)
+    check_own_code(config)
+    probed = run_dir.load_probe() if config.search.needs_probe else None
     cost = plan(config, probed.range if probed else None)
     say(console, to_yaml(config))
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
     assumed = "" if cost.probed else " (typical; the probe will tell)"
-    say(console, f"Run directory    {place.path}")
+    say(console, f"Run directory    {run_dir.path}")
     say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
@@ -148,9 +150,9 @@ def dashboard(
     from epsearch.study.directory import RunDirectory
 
     if directory is not None:
-        place = RunDirectory(directory)
-        config = place.load()
-        storage = open_storage(place.storage(config), config.where("engine.storage"))
+        run_dir = RunDirectory(directory)
+        config = run_dir.load()
+        storage = open_storage(run_dir.storage(config), config.where("engine.storage"))
     elif url := os.environ.get(STORAGE_VARIABLE):
         storage = open_storage(url, STORAGE_VARIABLE)
     else:

@@ -40,6 +40,10 @@ class Listener:
         """A trial is over; `value` is its value if it has one."""
 
 
+SILENT = Listener()
+"""Shows nothing."""
+
+
 class Relay(Listener):
     """Passes on to another listener what it hears."""
 

@@ -9,11 +9,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from epsearch.core.environment import STORAGE_VARIABLE
 from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
-from epsearch.core.messages import mask_url
+from epsearch.core.messages import mask_url, shown
+from epsearch.records.probe import ProbeResult
 from epsearch.study.config import StudyConfig
 from epsearch.study.dump import to_yaml
 from epsearch.study.file import in_url, load_study
@@ -32,6 +34,22 @@ class RunDirectory:
         # Workers and clusters work elsewhere.
         self.path = path.resolve()
 
+    @classmethod
+    def of(cls, config: StudyConfig, path: str | Path | None = None) -> Self:
+        """The run directory at `path` (default: `runs/<name>` in the working folder).
+
+        Raises:
+            UserError: the study's name cannot be a file name in this locale.
+        """
+        try:
+            os.fsencode(config.name)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{config.where('name')}: {shown(config.name)} has letters that file names cannot have in this locale "
+                f"({error.encoding}); set PYTHONUTF8=1, or choose a name without them."
+            ) from error
+        return cls(Path(path) if path else Path("runs") / config.name)
+
     @property
     def study(self) -> Path:
         """The resolved study file."""
@@ -41,6 +59,14 @@ class RunDirectory:
     def probe(self) -> Path:
         """The probe's record."""
         return self.path / "probe.json"
+
+    def load_probe(self) -> ProbeResult | None:
+        """The result of an earlier probe; None if there is none.
+
+        Raises:
+            UserError: the file is damaged or was edited.
+        """
+        return ProbeResult.load(self.probe) if self.probe.exists() else None
 
     def history(self, number: int) -> Path:
         """Where the searched arm's trial of this number has its history of ẑ."""

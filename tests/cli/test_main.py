@@ -263,7 +263,7 @@ def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeyp
     before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
     (place / "study.db").unlink()
     message = small.refuses("report", "runs/s")
-    assert f"trials.csv holds 1 trial, but sqlite:///{place}/study.db has none" in message
+    assert f"trials.csv has 1 trial, but sqlite:///{place}/study.db has none" in message
     assert {path: path.read_bytes() for path in before} == before
 
 
