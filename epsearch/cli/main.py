@@ -11,11 +11,11 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-import epsearch
 from epsearch.cli import catalog, cluster, output, studies
 from epsearch.cli.options import end, give_up
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import MESSAGE_LIMIT, clipped
+from epsearch.core.version import __version__
 
 app = typer.Typer(
     help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
@@ -37,7 +37,7 @@ app.command()(catalog.schema)
 
 def _version(shown: bool) -> None:
     if shown:
-        typer.echo(f"epsearch {epsearch.__version__}")
+        typer.echo(f"epsearch {__version__}")
         raise typer.Exit
 
 
