@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 NOT_SHOWN = "(not shown: it may hold a password)"
 """Stands for a text in which a password cannot be told from the rest."""
@@ -83,9 +83,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def one_line(text: object, length: int = 300) -> str:
-    """The text of an error in one line, cut at `length` characters."""
-    return f"{' '.join(str(text).split()):.{length}}"
+def one_line(text: object, limit: int = 300) -> str:
+    """A text, or an error's, on one line of at most `limit` characters."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _beginning(value: object) -> object:

@@ -1,9 +1,8 @@
-"""How hyperparameters, values and user-given text are written in figures, tables, sentences and on the terminal."""
+"""How numbers are written in figures, tables, sentences and on the terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -56,14 +55,3 @@ def ordinal(value: float) -> str:
 def count(how_many: int, noun: str) -> str:
     """`1 trial`, `2,570 trials`."""
     return f"{how_many:,} {noun}{'s' * (how_many != 1)}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def one_line(text: str, limit: int = 60) -> str:
-    """User-given text on one line of at most `limit` characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
