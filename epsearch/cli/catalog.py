@@ -57,8 +57,8 @@ def list_names() -> None:
     section("metrics whose goal is known", METRICS)
     section("engines", {name: row.note for name, row in ENGINES.items()})
     section("samplers", {name: row.note for name, row in SAMPLERS.items()})
-    section("pruners", dict.fromkeys(PRUNERS, ""))
-    section("pruners of engine ray alone", {name: row.note for name, row in SCHEDULERS.items()})
+    section("pruners", {name: row.note for name, row in PRUNERS.items()})
+    section("pruners of engine ray only", {name: row.note for name, row in SCHEDULERS.items()})
 
 
 def schema() -> None:

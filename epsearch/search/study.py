@@ -20,7 +20,7 @@ from epsearch.core.messages import mask_url
 from epsearch.records.listener import Best
 from epsearch.records.trial import Cell, Ending
 from epsearch.registry.optimizers import BASELINES
-from epsearch.registry.samplers import SAMPLERS, SCHEDULERS
+from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.search.interference import INTERFERED, interference, is_deleted
 from epsearch.search.queue import RETRY_OF, Queued, is_settled, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
@@ -79,6 +79,8 @@ class SharedStudy:
         # The baselines are few and a line to compare with: a grid whatever the sampler.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
         self._distributions = distributions(space, grid=self._grid)
+        pruner = PRUNERS.get(config.engine.pruner)
+        self._compares_seeds = pruner is not None and pruner.by_seed
         self.prunes = config.engine.pruner not in ("none", *SCHEDULERS)
         self.independent = self._grid or SAMPLERS[config.engine.sampler].independent
         """Whether the next trial does not depend on the outcome of earlier ones."""
@@ -159,7 +161,7 @@ class SharedStudy:
     def _report(self, asked: Asked, seed_index: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
-        by_seed = self._config.engine.pruner == "wilcoxon"
+        by_seed = self._compares_seeds
         first_of_seed = seed_index not in asked.best
         if first_of_seed:
             # Pruners compare trials at the same step, which must be the same epoch of the same seed, even where an

@@ -514,7 +514,7 @@ def test_every_name_is_listed(small: CommandLine) -> None:
     [
         *(row.path for row in OPTIMIZERS.values()),
         *(row.path for row in SAMPLERS.values() if row.path),
-        *PRUNERS.values(),
+        *(row.path for row in PRUNERS.values()),
         *(kind.make for kind in WORKLOADS.values()),
         *(row.load for kind in WORKLOADS.values() for row in kind.datasets.values()),
         *(row.make for kind in WORKLOADS.values() for row in (*kind.models.values(), *kind.families.values())),
