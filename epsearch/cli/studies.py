@@ -19,10 +19,10 @@ def run(
     directory: Directory = None,
     take_over: Annotated[
         bool,
-        typer.Option("--take-over", help="Run a study that another driver is running, in its place: that one stops."),
+        typer.Option("--take-over", help="If another driver is running this study, stop it and continue in its place."),
     ] = False,
 ) -> None:
-    """Probe, search, report. On a directory that exists: go on with that study."""
+    """Run a study: probe, search, report. Resumes the study if the run directory exists."""
     from epsearch import pipeline
     from epsearch.cli.summary import print_outcome
     from epsearch.cli.terminal import Terminal
@@ -46,7 +46,7 @@ def run(
 
 
 def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """The probe alone: the range of eps, layer by layer. A later run uses it."""
+    """Run the probe only: find the range of eps, layer by layer. A later run uses the result."""
     from rich.table import Table
 
     from epsearch import pipeline
@@ -59,7 +59,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     with Terminal(console, config) as terminal:
         result = pipeline.probe_study(config, directory, terminal)
     if result is None:
-        raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
+        raise UserError(f"{study}: search.eps sets the values, so there is nothing to probe; write eps: grid.")
     percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
     table = Table("layer", "elements", "zeros", "not finite", *percentiles)
     for layer in result.layers:
@@ -67,7 +67,10 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
     for eps in result.range.grid():
-        say(console, f"share of z above eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
+        say(
+            console,
+            f"still adaptive at eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} % of elements",
+        )
     run_dir = RunDirectory.of(config, directory)
     figure = run_dir.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
@@ -75,7 +78,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
 
 
 def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """The resolved study, how many trials, what they cost. Runs nothing."""
+    """Show the resolved study, its trials and their cost. Runs nothing."""
     from epsearch import pipeline
     from epsearch.cli.own_code import check_own_code
     from epsearch.cli.terminal import describe_cost, say
@@ -92,14 +95,14 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     cost = plan(config, probed.range if probed else None)
     say(console, to_yaml(config))
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
-    assumed = "" if cost.probed else " (typical; the probe will tell)"
+    assumed = "" if cost.probed else " (estimate until probed)"
     say(console, f"Run directory    {run_dir.path}")
     say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
         say(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
     if cost.baselines:
-        say(console, f"Of these         {count(cost.baselines, 'trial')} of the baselines")
+        say(console, f"Baselines        {cost.baselines:,} of these trials")
 
 
 def report(
@@ -112,7 +115,7 @@ def report(
         typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Redraw the report of a run, also while it is running; of several, compare them in comparison.html."""
+    """Redraw the report of a run, even while it is running. Several runs are compared in comparison.html."""
     from epsearch import pipeline
     from epsearch.cli.terminal import say
     from epsearch.report.output.export import export, formats_of
@@ -128,7 +131,7 @@ def report(
     for outcome in outcomes:
         export(outcome, wanted)
     if as_json:
-        # ASCII, which every terminal and pipe takes; a list of one run, too, so that a script reads both alike.
+        # ASCII, which every terminal can print; always a list, so that scripts need not distinguish one run.
         typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
     else:
         say(new_console(), str(page))
@@ -136,14 +139,14 @@ def report(
 
 def dashboard(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="A run directory; else the storage of EPSEARCH_STORAGE.")
+        Path | None, typer.Argument(metavar="DIR", help="A run directory (default: the storage EPSEARCH_STORAGE).")
     ] = None,
     port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. It has no login: keep it on loopback.")
+        str, typer.Option(help="Address to listen on. The dashboard has no login: keep it on loopback.")
     ] = "127.0.0.1",
 ) -> None:
-    """Optuna's dashboard on a run's study, with its heatmaps, or on every study of a storage."""
+    """Serve Optuna's dashboard for a run, with its heatmaps, or for every study of a storage."""
     from epsearch.core.environment import STORAGE_VARIABLE
     from epsearch.report.output.dashboard import serve
     from epsearch.search.storage import open_storage

@@ -28,7 +28,7 @@ class Listener:
         """The range of ε is known."""
 
     def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
-        """So many trials in all, of which so many are settled by earlier runs, and the best of these."""
+        """So many trials in all, of which so many finished in earlier runs, and the best of these."""
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """A trial was given to a worker."""
