@@ -263,7 +263,7 @@ def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeyp
     before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
     (place / "study.db").unlink()
     message = small.refuses("report", "runs/s")
-    assert f"trials.csv holds 1 trial, but sqlite:///{place}/study.db has none" in message
+    assert f"trials.csv has 1 trial, but sqlite:///{place}/study.db has none" in message
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -282,12 +282,12 @@ def test_wrong_directories(small: CommandLine) -> None:
 
 def test_a_probe_of_what_needs_none(small: CommandLine) -> None:
     message = small.refuses("probe", "s.yaml")
-    assert message == "s.yaml: search.eps gives the values itself, so there is nothing to probe; write eps: grid."
+    assert message == "s.yaml: search.eps sets the values, so there is nothing to probe; write eps: grid."
 
 
 def test_init_does_not_overwrite(small: CommandLine) -> None:
-    assert small.refuses("init", "s.yaml") == "s.yaml: exists already; name another file."
-    assert small.refuses("init", ".") == ".: exists already; name another file."
+    assert small.refuses("init", "s.yaml") == "s.yaml: already exists; name another file."
+    assert small.refuses("init", ".") == ".: already exists; name another file."
     assert "cannot be written (No such file or directory); name another" in small.refuses("init", "nowhere/s.yaml")
     assert "cannot be written (File name too long); name another file." in small.refuses("init", "x" * 300)
     assert (small.folder / "s.yaml").read_text() == SMALL
@@ -372,11 +372,11 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
         assert first.wait(timeout=60) == 130
     message = own.refuses("run", "s.yaml", "--set", "optimizer.name=adamw", "--set", "training.epochs=3")
     assert message.splitlines() == [
-        f"{folder}/runs/s: holds a study that was run differently:",
+        f"{folder}/runs/s: the study in this run directory has other settings:",
         '  optimizer.name: was "adam", is "adamw"',
         "  optimizer.weight_decay: was 0.0, is 0.01",
         "  training.epochs: was null, is 3",
-        "Undo the change to go on with it, or start another with --dir DIR or a new name.",
+        "Undo the change to resume it, or start another study with --dir DIR or a new name.",
     ]
 
 
@@ -420,9 +420,9 @@ def test_check(command_line: CommandLine) -> None:
     assert study == {**load_study(path).model_dump(), "metric": {"name": "accuracy", "goal": "maximize"}}
     assert lines == [
         f"Run directory    {command_line.folder}/runs/s",
-        "This study       25 trials, 251 epochs, over 5 values of eps (typical; the probe will tell)",
+        "This study       25 trials, 251 epochs, over 5 values of eps (estimate until probed)",
         "Without a probe  89 trials, 890 epochs, with 21 values of eps, 1e-10 to 1e10",
-        "Of these         5 trials of the baselines",
+        "Baselines        5 of these trials",
     ]
     assert not (command_line.folder / "runs").exists()
 
@@ -465,8 +465,8 @@ def test_check_of_a_sampler_and_of_own_code(own: CommandLine) -> None:
     )
     _, lines = resolved(own("check", "s.yaml").out)
     assert lines[1:] == [
-        "This study       40 trials, epochs as your code says, over a range of eps (typical; the probe will tell)",
-        "Without a probe  40 trials, epochs as your code says, the same over 20 decades",
+        "This study       40 trials, epochs set by your code, over a range of eps (estimate until probed)",
+        "Without a probe  40 trials, epochs set by your code, the same over 20 decades",
     ]
 
 
@@ -514,7 +514,7 @@ def test_every_name_is_listed(small: CommandLine) -> None:
     [
         *(row.path for row in OPTIMIZERS.values()),
         *(row.path for row in SAMPLERS.values() if row.path),
-        *PRUNERS.values(),
+        *(row.path for row in PRUNERS.values()),
         *(kind.make for kind in WORKLOADS.values()),
         *(row.load for kind in WORKLOADS.values() for row in kind.datasets.values()),
         *(row.make for kind in WORKLOADS.values() for row in (*kind.models.values(), *kind.families.values())),
@@ -540,7 +540,7 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     assert "Report        runs/s/report.html" in out
     code, out, _ = small("run", "runs/s/study.yaml")
     assert code == 0
-    assert "nothing to do: 1 trial settled already" in out
+    assert "nothing to do: 1 trial has finished" in out
     code, out, _ = small("report", "runs/s")
     assert (code, out) == (0, f"{small.folder}/runs/s/report.html\n")
     assert f"Did you mean {small.folder}/runs/s?" in small.refuses("report", "runs")
