@@ -11,7 +11,7 @@ from torch import nn
 
 from epsearch.core.errors import UserError
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.language.data import TextData
 from epsearch.workloads.language.models import State
 from epsearch.workloads.language.token_loss import token_loss

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.tabular.data import TableData
 
 TableBatch = tuple[torch.Tensor, torch.Tensor]

@@ -11,7 +11,7 @@ from epsearch.core.errors import UserError
 from epsearch.core.imports import load_object
 from epsearch.registry.workloads import AUGMENTATIONS
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.vision.data import ImageData
 
 EVALUATION_BATCH = 1024
