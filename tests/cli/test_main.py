@@ -348,8 +348,8 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
         )
     assert result.returncode == 2
     missing = f"{tmp_path}/data/FashionMNIST/raw/train-images-idx3-ubyte.gz"
-    assert f"epsearch: {missing} is not there and could not be downloaded" in result.stderr
-    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Else download http://" in result.stderr
+    assert f"epsearch: {missing} does not exist and could not be downloaded" in result.stderr
+    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Otherwise download http://" in result.stderr
     assert f"and save it as {missing}." in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -88,7 +88,7 @@ class TestCreate:
             ({"name": "adabelief", "foreach": True}, "adabelief has no foreach"),
             ({"name": "adam", "alpha": 0.9}, "adam has no alpha"),
             ({"name": "amsgrad", "amsgrad": False}, "amsgrad is already set"),
-            ({"name": "rmsprop", "alpha": 0.9}, "alpha is already set by the optimizer's name and by betas"),
+            ({"name": "rmsprop", "alpha": 0.9}, "alpha is already set by the optimizer's name or by betas"),
             ({"name": "madgrad", "momentum": 0.5}, "momentum is already set"),
             ({"name": "adam", "eps": -1.0}, "adam: Invalid epsilon value: -1.0"),
             ({"name": "adam", "fused": True, "foreach": True}, "adam: .*fused.* and .*foreach.* cannot be"),

@@ -42,7 +42,7 @@ class TableData(NamedTuple):
         """
         return _split(self.train_rows, self.train_targets, share)
 
-    def normalised(self) -> TableData:
+    def normalized(self) -> TableData:
         """Z-scores of each column, and of a regression's targets, by the training rows' mean and deviation."""
         train_rows, test_rows = _z_scores(self.train_rows, self.test_rows)
         targets = self.train_targets, self.test_targets

@@ -26,7 +26,7 @@ class TabularWorkload:
         data: TableData = load_dataset(config)
         if isinstance(section.validation, float):
             data = data.hold_out(section.validation)
-        self._data = data.normalised().to(device)
+        self._data = data.normalized().to(device)
         self._make_model = model_maker(section)
         self._batch_size = config.training.batch_size
 

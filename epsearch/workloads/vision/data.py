@@ -55,7 +55,7 @@ class ImageData(NamedTuple):
             return self._replace(mean=self.mean.to(device), std=self.std.to(device))
         return ImageData(*(tensor.to(device) for tensor in self))
 
-    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Z-scores: mean 0 and standard deviation 1 for each channel of the training images."""
         return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 

@@ -1,4 +1,4 @@
-"""Image classification: data that lives on the device as uint8, normalised and augmented there in batches."""
+"""Image classification: data that lives on the device as uint8, normalized and augmented there in batches."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class VisionWorkload:
         return self._make_model(self._data.shape, self._data.classes)
 
     def train_batches(self, epoch: int) -> Iterator[ImageBatch]:
-        """Shuffled batches of (images, labels): (B, C, H, W) normalised floats and (B,) class indices.
+        """Shuffled batches of (images, labels): (B, C, H, W) normalized floats and (B,) class indices.
 
         An image left over after the last full batch belongs to that batch: BatchNorm cannot train on one alone.
         """
@@ -87,7 +87,7 @@ class VisionWorkload:
 
     def _inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, C, H, W) of bytes as the model takes them."""
-        return self._data.normalise(images.to(self._device)).contiguous(memory_format=self._layout)
+        return self._data.normalize(images.to(self._device)).contiguous(memory_format=self._layout)
 
 
 def _batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
