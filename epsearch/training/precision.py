@@ -57,5 +57,5 @@ def _has_format(name: str) -> bool:
 
 
 def loss_scaler(name: str, device: torch.device) -> torch.amp.GradScaler:
-    """Scaler for float16 losses, so that small gradients do not vanish; the optimizer sees them unscaled, as ε needs."""
+    """Scale float16 losses so that small gradients do not vanish; the optimizer sees them unscaled, as ε needs."""
     return torch.amp.GradScaler(device.type, enabled=name == "float16")

@@ -66,12 +66,11 @@ def assert_same(a, b):
         assert a == b
 
 
-# How a probe ends does not depend on the optimizer: every case for one of torch's and one of epsearch's own, the case
-# with the most to put back for each of the others.
-RESTORES = [
-    (name, end, used) for name in ("adam", "madgrad") for end in ("success", "raises", "nan") for used in (0, 1)
-]
-RESTORES += [(name, "success", 1) for name in ADAPTIVE if name not in ("adam", "madgrad")]
+# How a probe ends does not depend on the optimizer: all cases for one of torch's and one of epsearch's own, and for
+# each of the others the case with the most to restore.
+IN_FULL = ("adam", "madgrad")
+RESTORES = [(name, end, used) for name in IN_FULL for end in ("success", "raises", "nan") for used in (False, True)]
+RESTORES += [(name, "success", True) for name in ADAPTIVE if name not in IN_FULL]
 
 
 @pytest.mark.parametrize(("name", "end", "used"), RESTORES)

@@ -39,7 +39,7 @@ def vgg11(shape: Shape, classes: int) -> nn.Module:
             nn.Linear(512, classes),
         )
     made: nn.Module = network.to_empty(device=torch.get_default_device())
-    # Initialize convolutions as VGG's constructor does, and the classifier with torch's defaults: torchvision's standard
+    # Initialize convolutions as VGG's constructor does, the classifier with torch's defaults: torchvision's standard
     # deviation of 0.01 is meant for layers of 4096 units; with 512 the first hundreds of steps learn nothing.
     for layer in made.modules():
         if isinstance(layer, nn.Conv2d):
