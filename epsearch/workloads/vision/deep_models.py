@@ -119,6 +119,6 @@ def _check_size(shape: Shape, name: str) -> None:
     _, height, width = shape
     if min(height, width) < SMALLEST:
         raise UserError(
-            f"workload.model: {name} is for images of {SMALLEST} × {SMALLEST} pixels or more, and these are "
-            f"{height} × {width}. Write mlp or cnn."
+            f"workload.model: {name} needs images of at least {SMALLEST} × {SMALLEST} pixels, but these are "
+            f"{height} × {width}. Use mlp or cnn."
         )
