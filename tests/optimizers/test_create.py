@@ -144,7 +144,7 @@ class TestRows:
 
 class TestRegister:
     def test_an_unknown_class_is_refused_with_the_remedy(self):
-        with pytest.raises(UserError, match=r"ASGD.*knows adagrad.*register_denominator"):
+        with pytest.raises(UserError, match=r"ASGD.*supports adagrad.*register_denominator"):
             measure(torch.optim.ASGD(one()))
 
     def test_a_subclass_is_known(self):
