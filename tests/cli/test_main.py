@@ -130,9 +130,9 @@ def test_wrong_usage(arguments: list[str], expected: str, small: CommandLine) ->
 @pytest.mark.parametrize(
     ("workload", "expected"),
     [
-        ("train: 'nowhere_at_all:f'", "there is no module nowhere_at_all. It is looked for beside the study file ("),
+        ("train: 'nowhere_at_all:f'", "no module named nowhere_at_all, neither beside the study file ("),
         ("train: 'code_of_mine:trian'", 'code_of_mine has no "trian". Did you mean "train"?'),
-        ("train: 'code_of_mine:number'", "code_of_mine:number is no function but 5; it is called as train(run)."),
+        ("train: 'code_of_mine:number'", "code_of_mine:number is not a function (got 5); it is called as train(run)."),
         ("train: 'raises:f'", "importing raises raises ZeroDivisionError: division by zero ({}/raises.py, line 2)."),
         (
             "train: 'needs_more:f'",
@@ -173,7 +173,7 @@ def test_a_gpu_that_is_not_there(small: CommandLine, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, _, err = small("run", "s.yaml", "--set", "training={device: cuda, epochs: 1}")
     assert code == 2
-    assert "training.device: cuda is not there: torch sees 0 GPUs. Write auto or cpu." in err
+    assert "training.device: cuda is not available: torch sees 0 GPUs. Use auto or cpu." in err
 
 
 STORAGES = [
@@ -318,9 +318,7 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         pytest.param(
             SMALL, ["run", "--dir", "s.yaml"], "(it is a file); name another with --dir DIR.", id="wrong place"
         ),
-        pytest.param(
-            "workload: {train: 'a:b'}", ["run"], "line 1: workload.train: there is no module a.", id="no module"
-        ),
+        pytest.param("workload: {train: 'a:b'}", ["run"], "line 1: workload.train: no module named a,", id="no module"),
         pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
         pytest.param(None, ["probe"], "s.yaml: no such file. `", id="no file"),
     ],
@@ -350,8 +348,8 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
         )
     assert result.returncode == 2
     missing = f"{tmp_path}/data/FashionMNIST/raw/train-images-idx3-ubyte.gz"
-    assert f"epsearch: {missing} is not there and could not be downloaded" in result.stderr
-    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Else download http://" in result.stderr
+    assert f"epsearch: {missing} does not exist and could not be downloaded" in result.stderr
+    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Otherwise download http://" in result.stderr
     assert f"and save it as {missing}." in result.stderr
     assert "Traceback" not in result.stderr
 
