@@ -15,6 +15,8 @@ import yaml
 from epsearch.engines.ray.package import runtime_environment
 from tests.machines import Machine, Machines, need_namespaces, wait_for
 
+pytestmark = [pytest.mark.thorough, pytest.mark.alone]
+
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
 ADDRESS = "http://head:8265"
 
