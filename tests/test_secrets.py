@@ -23,7 +23,7 @@ MODULE = """
 
     def train(run):
         print(dict(os.environ), sys.argv, open("/proc/self/environ", "rb").read())
-        from epsearch.config import StudyConfig
+        from epsearch.study.config import StudyConfig
         for config in gc.get_objects():
             if isinstance(config, StudyConfig):
                 print(config.model_dump(), config._source)

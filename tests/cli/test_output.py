@@ -50,7 +50,8 @@ def finished(folder: StudyFolder) -> int:
     """Complete trials, as the report has them."""
     printed = shell(folder.path, f"{PROGRAM} report run --json")
     assert printed.returncode == 0, printed.stderr
-    return sum(trial["state"] == "complete" for trial in json.loads(printed.stdout)["trials"])
+    (outcome,) = json.loads(printed.stdout)
+    return sum(trial["state"] == "complete" for trial in outcome["trials"])
 
 
 FULL = "epsearch: standard output cannot be written (No space left on device)"

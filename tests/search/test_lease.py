@@ -24,9 +24,9 @@ from tests.conftest import EPSEARCH, StudyFolder
 CLAIMANT = """
 import sys
 from pathlib import Path
-from epsearch.engines.lease import Lease
-from epsearch.engines.storage import open_storage
-from epsearch.errors import UserError
+from epsearch.search.lease import Lease
+from epsearch.search.storage import open_storage
+from epsearch.core.errors import UserError
 
 storage = open_storage(sys.argv[1])
 leases = []
