@@ -40,6 +40,10 @@ class Listener:
         """A trial ended, with `value` if it has one."""
 
 
+SILENT = Listener()
+"""Shows nothing."""
+
+
 class Relay(Listener):
     """Forwards every event to another listener."""
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from epsearch.core.numbers import one_line, percent, rounded
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import percent, rounded
 from epsearch.records.probe import ProbeResult
 from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM

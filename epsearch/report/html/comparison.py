@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from epsearch.core.errors import UserError
-from epsearch.core.numbers import count, label, listed, one_line, percent
+from epsearch.core.messages import listed, one_line
+from epsearch.core.numbers import count, label, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
@@ -39,7 +40,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     """
     judged = {(outcome.metric, outcome.goal) for outcome in outcomes}
     if len(judged) > 1:
-        ways = [f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes]
+        ways = [f"{outcome.directory}: {one_line(outcome.metric, 60)}, {outcome.goal}" for outcome in outcomes]
         metrics = one_line(listed(ways), 400)
         raise UserError(f"Runs with different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
@@ -63,7 +64,7 @@ def _won(ordered: Sequence[Outcome]) -> str:
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."
     at = describe_cell(first.best)
-    text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {at}."
+    text = f"{_name(first, ordered)} is best: {one_line(first.metric, 60)} {measured(first.best)} with {at}."
     tolerance = verdict(first).tolerance
     if tolerance is None:
         return f"{text} Its study is too small to rule out chance."
@@ -83,7 +84,7 @@ def _rank(outcome: Outcome) -> tuple[bool, float]:
 def _name(outcome: Outcome, among: Sequence[Outcome]) -> str:
     """The study's name, with its directory if several runs share the name."""
     twice = sum(other.name == outcome.name for other in among) > 1
-    return one_line(f"{outcome.name} ({outcome.directory.name})" if twice else outcome.name)
+    return one_line(f"{outcome.name} ({outcome.directory.name})" if twice else outcome.name, 60)
 
 
 def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
@@ -92,7 +93,7 @@ def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
     return [
         _name(outcome, among),
         outcome.optimizer,
-        one_line(outcome.metric),
+        one_line(outcome.metric, 60),
         measured(best) if best is not None else "",
         describe_cell(best) if best is not None else "",
         f"{label('eps', probe.range.lower)} to {label('eps', probe.range.upper)}" if probe is not None else "given",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from epsearch.core.numbers import label, one_line, percent
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import label, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.text import describe_cell, measured
@@ -16,7 +17,7 @@ def probe_html(result: ProbeResult) -> str:
         "probe.html.j2",
         low=label("eps", result.range.lower),
         high=label("eps", result.range.upper),
-        optimizer=one_line(result.optimizer),
+        optimizer=one_line(result.optimizer, 60),
         layers=len(result.layers),
         columns=["ε", "share of ẑ above it"],
         rows=[[label("eps", eps), percent(result.adaptive_fraction(eps))] for eps in result.range.grid()],
@@ -30,9 +31,9 @@ def outcome_html(outcome: Outcome) -> str:
     best = sorted(complete, key=lambda trial: -sign * (trial.value or 0.0))[:5]
     return render(
         "outcome.html.j2",
-        name=one_line(outcome.name),
+        name=one_line(outcome.name, 60),
         headline=verdict(outcome).headline,
-        columns=["optimizer", "at", one_line(outcome.metric)],
+        columns=["optimizer", "at", one_line(outcome.metric, 60)],
         rows=[[trial.optimizer, describe_cell(trial), measured(trial)] for trial in best],
         trials=len(outcome.trials),
         report=str(outcome.directory / "report.html"),

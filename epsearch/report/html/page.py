@@ -11,7 +11,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from epsearch.core.commands import command as epsearch
-from epsearch.core.numbers import count, label, number, one_line, percent, rounded
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import count, label, number, percent, rounded
 from epsearch.core.version import __version__
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import Layer
@@ -119,7 +120,7 @@ def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
     if outcome.best is not None:
         best = outcome.best
-        facts.append((f"Best {one_line(outcome.metric)}", number(best.value or 0.0), describe_cell(best)))
+        facts.append((f"Best {one_line(outcome.metric, 60)}", number(best.value or 0.0), describe_cell(best)))
     complete = sum(trial.state == "complete" for trial in outcome.trials)
     return [*facts, ("Trials complete", f"{complete} of {len(outcome.trials)}", "")]
 
