@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 
-help: ## show this
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
@@ -13,24 +13,24 @@ quickstart: $(VENV)/.installed ## install, then search eps for a small network o
 test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; 20 to 40 minutes on 2 cores)
 	$(BIN)/pytest
 
-slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
+slow: $(VENV)/.installed-dev ## run the hour-long tests: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
 	$(BIN)/pytest -m slow -s
 
-lint: $(VENV)/.installed-dev ## ruff: rules and format
+lint: $(VENV)/.installed-dev ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed-dev ## mypy, strict
+types: $(VENV)/.installed-dev ## check types with mypy, strict
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-dev ## let ruff mend what it can
+format: $(VENV)/.installed-dev ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the models
+schema: $(VENV)/.installed-dev ## regenerate the JSON Schema of study files
 	$(BIN)/python -m epsearch.study.config > epsearch/study/study.schema.json
 
-bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
+bench: $(VENV)/.installed-dev ## run the benchmarks (see docs/benchmarks.md)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/endurance.py
@@ -41,20 +41,25 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/report_speed.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
-bench-kills: $(VENV)/.installed-dev ## kill studies 100 times, by both engines, in SQLite and PostgreSQL (half an hour)
+bench-kills: $(VENV)/.installed-dev ## kill and resume studies 100 times, on both engines, in SQLite and PostgreSQL (half an hour)
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python -m benchmarks.kills'
 
-bench-search: $(VENV)/.installed-dev ## searches compared, over the tables of benchmarks/outcomes.py and run for real (EPSEARCH_DATA)
+bench-search: $(VENV)/.installed-dev ## compare searches, simulated and run for real (EPSEARCH_DATA)
 	$(BIN)/python benchmarks/range_holds.py
 	$(BIN)/python benchmarks/heatmaps.py
 	$(BIN)/python benchmarks/search_comparison.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/search_for_real.py'
 
-reproduce: $(VENV)/.installed-dev ## the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
+dist: $(VENV)/.installed-dev ## build the sdist and the wheel in dist/, and check them
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+reproduce: $(VENV)/.installed-dev ## run the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
 	$(BIN)/python benchmarks/reproduction.py probe
 
-clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -69,4 +74,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench bench-kills bench-search reproduce clean
+.PHONY: help quickstart test slow lint types format schema dist bench bench-kills bench-search reproduce clean
