@@ -3,8 +3,8 @@
     python benchmarks/search_comparison.py [SEEDS]    # writes the tables and the figure of docs/benchmarks.md
 
 A suggestion becomes the nearest cell of the table. An eps beyond the table becomes its end, which is correct only if
-the ends are plateaus. Every search uses all lr of the table and the β₂ of the rule. The goal is within 0.5 % of the best
-value there; range_holds.py measures what the rule for β₂ loses. Epochs are counted, including that of the probe.
+the ends are plateaus. Every search uses all lr of the table and the β₂ of the rule. The goal is within 0.5 % of the
+best value there; range_holds.py measures what the rule for β₂ loses. Epochs are counted, including that of the probe.
 """
 
 from __future__ import annotations
