@@ -111,8 +111,13 @@ def apply(example: Example, root: Path) -> None:
         path.write_text(with_entry(path.read_text(), example.table, example.code))
         return
     path.parent.mkdir(exist_ok=True)
-    before = f"{path.read_text()}\n\n" if path.exists() else ""
-    path.write_text(before + example.code)
+    if not path.exists():
+        path.write_text(example.code)
+    elif example.code.startswith("from "):
+        first = "from __future__ import annotations\n"
+        path.write_text(path.read_text().replace(first, f"{first}\n{example.code}", 1))
+    else:
+        path.write_text(f"{path.read_text()}\n\n{example.code}")
 
 
 class Extended(NamedTuple):
@@ -167,6 +172,12 @@ def test_a_workload_through_an_engine(extended: Extended, study: str) -> None:
     states = extended.found["studies"][study]
     assert len(states) >= 2
     assert set(states) == {"complete"}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_figure_in_the_report(extended: Extended, study: str) -> None:
+    assert 'id="values"' in (extended.root / study / "report.html").read_text()
+    assert (extended.root / study / "figures" / "values.html").exists()
 
 
 def test_names_are_listed(extended: Extended) -> None:
