@@ -1,17 +1,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two tests at a time; an idle process takes over tests of a busy one.
+PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
 	$(BIN)/epsearch run studies/quickstart.yaml
 
-test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; 20 to 40 minutes on 2 cores)
-	$(BIN)/pytest
+test: $(VENV)/.installed-dev ## run the tests that protect the design (5 minutes on 2 cores)
+	$(BIN)/pytest -m "not thorough and not slow" $(PARALLEL)
+
+test-rest: $(VENV)/.installed-dev ## run the other tests: processes, clusters, servers, real data (20 minutes)
+	$(BIN)/pytest -m "thorough and not alone and not slow" $(PARALLEL) && status=0 || status=1; \
+	$(BIN)/pytest -m "alone and not slow" && exit $$status
+
+test-all: ## run both, as CI does
+	@$(MAKE) --no-print-directory test && status=0 || status=1; \
+	$(MAKE) --no-print-directory test-rest && exit $$status
+
+coverage: $(VENV)/.installed-dev ## measure the lines and branches that these tests reach, also in subprocesses
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not alone and not slow" $(PARALLEL); \
+	$(BIN)/coverage run -m pytest -m "alone and not slow"; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 slow: $(VENV)/.installed-dev ## run the hour-long tests: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
 	$(BIN)/pytest -m slow -s
@@ -59,7 +75,7 @@ reproduce: $(VENV)/.installed-dev ## run the probes of the paper's Tables 2, 3 a
 	$(BIN)/python benchmarks/reproduction.py probe
 
 clean: ## remove the environment, builds and caches
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -74,4 +90,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema dist bench bench-kills bench-search reproduce clean
+.PHONY: help quickstart test test-rest test-all coverage slow lint types format schema dist bench bench-kills bench-search reproduce clean

@@ -63,6 +63,7 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:
     assert {"epsearch/py.typed", "epsearch/study/template.yaml", "epsearch/study/study.schema.json"} <= packed
 
 
+@pytest.mark.thorough
 def test_the_quickstart_runs_from_the_wheel(bare: Path, tmp_path: Path) -> None:
     where = run(bare, tmp_path, "-c", "import epsearch; print(epsearch.__file__)")
     assert where.strip() == str(bare.parent / "site" / "epsearch" / "__init__.py")

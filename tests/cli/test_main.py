@@ -127,6 +127,7 @@ def test_wrong_usage(arguments: list[str], expected: str, small: CommandLine) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workload", "expected"),
     [
@@ -159,6 +160,7 @@ def test_wrong_code(workload: str, expected: str, own: CommandLine) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.thorough
 def test_a_metric_that_is_not_reported(own: CommandLine) -> None:
     """The first trial ends the study, not each of them: the study file is wrong, and nothing is settled."""
     code, _, err = own("run", "s.yaml", "--set", "workload.train=code_of_mine:reports_other")
@@ -228,6 +230,7 @@ DAMAGED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("what", "remedy"), DAMAGED, ids=lambda text: text)
 def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
     assert small("run", "s.yaml").code == 0
@@ -250,6 +253,7 @@ def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
         assert (small.folder / "runs" / "s" / "report.html").read_bytes() == report
 
 
+@pytest.mark.thorough
 def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert small("run", "s.yaml").code == 0
     place = small.folder / "runs" / "s"
@@ -356,6 +360,7 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     folder = own.folder
     (folder / "code_of_mine.py").write_text(
@@ -380,6 +385,7 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_does_not_print_the_password(small: CommandLine) -> None:
     """While it waits for a server that says nothing."""
     with listener(accepting=True) as (port, server):

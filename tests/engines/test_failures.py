@@ -16,6 +16,8 @@ from epsearch.records.trial import ERROR_LIMIT
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.engines.test_interruptions import trials_of
 
+pytestmark = pytest.mark.thorough
+
 ONE_LR = {"lr": 1e-3}
 
 

@@ -13,6 +13,8 @@ from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_settled
 
+pytestmark = pytest.mark.thorough
+
 # The third trial waits after its first epoch until it is released.
 MODULE = """
     import pathlib, time
