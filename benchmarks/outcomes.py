@@ -91,11 +91,11 @@ def collect() -> None:
         said = said_of(probe, outcome)
         probes.append({**mine, **said})
         # Trials that a killed run lost were retried, and are there twice.
-        settled = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
-        rows += [{**mine, **cell(trial, said)} for trial in settled]
-    anew = {table_of(probe) for probe in probes}
+        finished = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
+        rows += [{**mine, **cell(trial, said)} for trial in finished]
+    recomputed = {table_of(probe) for probe in probes}
     for probe, kept in tables() if (RESULTS / "outcomes.json").exists() else ():
-        if table_of(probe) not in anew:
+        if table_of(probe) not in recomputed:
             probes.append(probe)
             rows += kept
     probes.sort(key=table_of)

@@ -73,7 +73,7 @@ def case(name: str, elements: int, tensors: int, keywords: dict[str, Any]) -> tu
 def main() -> None:
     elements = int(float(sys.argv[1])) if len(sys.argv) > 1 else 10**8
     title = f"{elements:.0e} parameters in float32"
-    table = Table("optimizer", "tensors", "its state, MiB", "measure's peak beside it, MiB", title=title)
+    table = Table("optimizer", "tensors", "optimizer state, MiB", "peak of measure beyond it, MiB", title=title)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for label, (name, keywords) in OPTIMIZERS.items():

@@ -132,7 +132,7 @@ def grid(eps: Callable[[Table], list[float]]) -> Search:
 def sampled(
     bounds: Callable[[Table], tuple[float, float]], sampler: str, *, halving: bool = False, effective: bool = False
 ) -> Search:
-    """Optuna's sampler over log-uniform lr and eps, asked and told; with `halving`, pruned on the tables' epochs.
+    """Ask-and-tell with an Optuna sampler over log-uniform lr and eps; with `halving`, prunes on the tables' epochs.
 
     With `effective`, over η = lr / (z̃ + eps) and eps, where z̃ is the probe's median.
     """
