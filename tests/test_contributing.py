@@ -108,12 +108,13 @@ def with_entry(source: str, table: str, entry: str) -> str:
 def apply(example: Example, root: Path) -> None:
     path = root / example.path
     if example.table:
-        path.write_text(with_entry(path.read_text(), example.table, example.code))
+        entry = f"{example.code.rstrip().removesuffix(',')},\n"
+        path.write_text(with_entry(path.read_text(), example.table, entry))
         return
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
         path.write_text(example.code)
-    elif example.code.startswith("from "):
+    elif example.code.lstrip().startswith("from "):
         first = "from __future__ import annotations\n"
         path.write_text(path.read_text().replace(first, f"{first}\n{example.code}", 1))
     else:
