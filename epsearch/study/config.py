@@ -1,6 +1,6 @@
-"""study.yaml as typed models: its keys, their types, defaults and combinations.
+"""The study file as typed models: keys, types, defaults and valid combinations.
 
-The docstring under each field is its documentation: `epsearch schema` publishes it to editors.
+The docstring of a field is its documentation, which `epsearch schema` gives to editors.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class StudyConfig(Section):
     """A study file."""
 
     name: str
-    """The study's name, and its directory's below runs/."""
+    """The study's name, also of its run directory in runs/."""
     workload: WorkloadSection
     """What is trained, e.g. {name: vision, dataset: digits, model: mlp}."""
     optimizer: OptimizerSection = OptimizerSection()
-    """What it is trained with."""
+    """The optimizer."""
     training: TrainingSection = TrainingSection()
-    """How."""
+    """How each trial is trained."""
     metric: MetricSection = MetricSection()
-    """What a trial is judged by."""
+    """The metric of a trial."""
     probe: ProbeSection = ProbeSection()
     """The pre-search stage."""
     search: SearchSection = SearchSection()
-    """The axes."""
+    """The axes of the search."""
     engine: EngineSection = EngineSection()
-    """What schedules the trials."""
+    """How trials are scheduled and run."""
 
     _source: Source = PrivateAttr(default_factory=lambda: Source("the study", {}))
 
@@ -83,7 +83,7 @@ class StudyConfig(Section):
 
     @property
     def trial_epochs(self) -> int | None:
-        """Epochs of one trial over all its seeds; None where the user's own code says."""
+        """Epochs of one trial over all its seeds; None if the user's own code sets them."""
         return None if self.training.epochs is None else self.training.epochs * len(self.training.seeds)
 
     @model_validator(mode="before")
@@ -116,7 +116,7 @@ class StudyConfig(Section):
         grid = engine.sampler == "grid"
         if grid and engine.trials is not None:
             raise wrong(
-                "sampler grid runs every cell; remove trials, or choose another sampler.",
+                "the grid runs every cell; remove trials, or choose another sampler.",
                 ("engine", "trials"),
             )
         if not grid and engine.trials is None:
@@ -133,7 +133,7 @@ class StudyConfig(Section):
                     # At the sampler, which must have been written; the axis may be a default.
                     points = clipped(str(value), 60)
                     raise wrong(
-                        f"{engine.sampler} cannot choose among points, as search.{key}: {points} asks; "
+                        f"{engine.sampler} cannot choose among given values, as search.{key}: {points} requires; "
                         f"write {key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, "
                         "or choose sampler: tpe.",
                         ("engine", "sampler"),
@@ -152,7 +152,7 @@ class StudyConfig(Section):
             raise wrong(f"{self.optimizer.name} has no beta2; remove it.", ("search", "beta2"))
         if self.needs_batches and not search.needs_probe and self.workload.train is not None:
             raise wrong(
-                "auto counts the batches of an epoch while probing, and with eps given there is no probe; "
+                "auto counts the batches of an epoch during the probe, but with eps set there is no probe; "
                 "write a number, e.g. beta2: 0.999.",
                 ("search", "beta2"),
             )
@@ -191,10 +191,10 @@ class StudyConfig(Section):
         if self.workload.train is not None:
             for key in OF_OUR_LOOP:
                 if getattr(training, key) not in (None, False, TrainingSection.model_fields[key].default):
-                    raise wrong("is for epsearch's own loop; do it in your train(run).", ("training", key))
+                    raise wrong("is for epsearch's training loop; do it in your train(run).", ("training", key))
             if training.precision in ("bfloat16", "float16"):
                 raise wrong(
-                    f"{training.precision} is for epsearch's own loop; use torch.autocast in your train(run).",
+                    f"{training.precision} is for epsearch's training loop; use torch.autocast in your train(run).",
                     ("training", "precision"),
                 )
 

@@ -37,7 +37,7 @@ def one_of(kind: str, names: Sequence[str]) -> Any:
         if value not in names:
             if kind == "optimizer" and (value in BASELINES or value.lower() in ("sgd", "momentum", "nesterov")):
                 raise wrong(
-                    f"{value} has no ε to search; keep an adaptive optimizer here, and compare it with SGD by "
+                    f"{value} has no ε to search; choose an adaptive optimizer, and compare it with SGD by "
                     "search.baselines: [sgd_momentum]."
                 )
             raise wrong(f"no {kind} called {shown(value)}. {suggestion(value, names)}")
@@ -127,12 +127,12 @@ def check_name(name: str) -> None:
         PydanticCustomError: the message says why.
     """
     if not name.strip() or name != name.strip():
-        raise wrong("must not be empty nor begin or end with a space.", ("name",))
+        raise wrong("must not be empty, or begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise wrong(
-            f"{shown(name)} cannot name a run directory: no slashes, line breaks or leading dot; "
+            f"{shown(name)} cannot be the name of a run directory: no slashes, line breaks or leading dot; "
             "to run elsewhere use --dir DIR.",
             ("name",),
         )
     if len(name.encode()) > 200:
-        raise wrong("is longer than a file name can be; use at most 200 bytes.", ("name",))
+        raise wrong("is too long for a file name; use at most 200 bytes.", ("name",))
