@@ -127,12 +127,13 @@ def test_wrong_usage(arguments: list[str], expected: str, small: CommandLine) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workload", "expected"),
     [
-        ("train: 'nowhere_at_all:f'", "there is no module nowhere_at_all. It is looked for beside the study file ("),
+        ("train: 'nowhere_at_all:f'", "no module named nowhere_at_all, neither beside the study file ("),
         ("train: 'code_of_mine:trian'", 'code_of_mine has no "trian". Did you mean "train"?'),
-        ("train: 'code_of_mine:number'", "code_of_mine:number is no function but 5; it is called as train(run)."),
+        ("train: 'code_of_mine:number'", "code_of_mine:number is not a function (got 5); it is called as train(run)."),
         ("train: 'raises:f'", "importing raises raises ZeroDivisionError: division by zero ({}/raises.py, line 2)."),
         (
             "train: 'needs_more:f'",
@@ -159,6 +160,7 @@ def test_wrong_code(workload: str, expected: str, own: CommandLine) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.thorough
 def test_a_metric_that_is_not_reported(own: CommandLine) -> None:
     """The first trial ends the study, not each of them: the study file is wrong, and nothing is settled."""
     code, _, err = own("run", "s.yaml", "--set", "workload.train=code_of_mine:reports_other")
@@ -173,7 +175,7 @@ def test_a_gpu_that_is_not_there(small: CommandLine, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, _, err = small("run", "s.yaml", "--set", "training={device: cuda, epochs: 1}")
     assert code == 2
-    assert "training.device: cuda is not there: torch sees 0 GPUs. Write auto or cpu." in err
+    assert "training.device: cuda is not available: torch sees 0 GPUs. Use auto or cpu." in err
 
 
 STORAGES = [
@@ -228,6 +230,7 @@ DAMAGED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("what", "remedy"), DAMAGED, ids=lambda text: text)
 def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
     assert small("run", "s.yaml").code == 0
@@ -250,6 +253,7 @@ def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
         assert (small.folder / "runs" / "s" / "report.html").read_bytes() == report
 
 
+@pytest.mark.thorough
 def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert small("run", "s.yaml").code == 0
     place = small.folder / "runs" / "s"
@@ -321,9 +325,7 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         pytest.param(
             SMALL, ["run", "--dir", "s.yaml"], "(it is a file); choose another with --dir DIR.", id="wrong place"
         ),
-        pytest.param(
-            "workload: {train: 'a:b'}", ["run"], "line 1: workload.train: there is no module a.", id="no module"
-        ),
+        pytest.param("workload: {train: 'a:b'}", ["run"], "line 1: workload.train: no module named a,", id="no module"),
         pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
         pytest.param(None, ["probe"], "s.yaml: no such file. `", id="no file"),
     ],
@@ -353,12 +355,13 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
         )
     assert result.returncode == 2
     missing = f"{tmp_path}/data/FashionMNIST/raw/train-images-idx3-ubyte.gz"
-    assert f"epsearch: {missing} is not there and could not be downloaded" in result.stderr
-    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Else download http://" in result.stderr
+    assert f"epsearch: {missing} does not exist and could not be downloaded" in result.stderr
+    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Otherwise download http://" in result.stderr
     assert f"and save it as {missing}." in result.stderr
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     folder = own.folder
     (folder / "code_of_mine.py").write_text(
@@ -383,6 +386,7 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_does_not_print_the_password(small: CommandLine) -> None:
     """While it waits for a server that says nothing."""
     with listener(accepting=True) as (port, server):

@@ -131,6 +131,7 @@ def recommended(output: str) -> list[str]:
     return lines[1:]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_command_of_a_verdict_runs(kind: str, shell: Shell) -> None:
     body, search, engine, expected = KINDS[kind]
@@ -152,6 +153,7 @@ def test_every_command_of_a_verdict_runs(kind: str, shell: Shell) -> None:
         assert "nothing to do" not in done.stdout, line
 
 
+@pytest.mark.thorough
 def test_advice_comes_to_an_end(shell: Shell) -> None:
     """Whoever follows every command of every verdict is never sent to a study that has been run."""
     waiting, seen = [shell.study(VALLEY, {"eps": EPS, "lr": 1e-2}, {})], []
@@ -166,6 +168,7 @@ def test_advice_comes_to_an_end(shell: Shell) -> None:
         assert len(seen) < 12, seen
 
 
+@pytest.mark.thorough
 def test_the_commands_after_an_interruption(shell: Shell) -> None:
     """Printed at Ctrl-C, and by the report of what there is: both resume the same study."""
     command = shell.study(
@@ -206,6 +209,7 @@ def page_commands(page: Path) -> list[str]:
     return [html.unescape(line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.thorough
 def test_every_command_of_a_page_runs_anywhere(shell: Shell) -> None:
     """Those of a verdict that large values of eps are best, and those to resume the study and to look at it."""
     assert shell(shell.study(RIDGE, {"eps": EPS, "lr": LR}, {})).returncode == 0
@@ -245,6 +249,7 @@ def serves(command: str, shell: Shell) -> None:
 # --- what messages name ---
 
 
+@pytest.mark.thorough
 def test_the_commands_of_messages(shell: Shell) -> None:
     """`init` where there is no study, `check` after it."""
     missing = shell(f"{INSTALLED} check study.yaml")

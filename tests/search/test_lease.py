@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,9 +25,9 @@ from tests.conftest import EPSEARCH, StudyFolder
 CLAIMANT = """
 import sys
 from pathlib import Path
-from epsearch.engines.lease import Lease
-from epsearch.engines.storage import open_storage
-from epsearch.errors import UserError
+from epsearch.search.lease import Lease
+from epsearch.search.storage import open_storage
+from epsearch.core.errors import UserError
 
 storage = open_storage(sys.argv[1])
 leases = []
@@ -41,6 +42,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.thorough
 def test_of_drivers_that_start_at_once_one_wins(storage_url: str) -> None:
     # Rounds without a table, with it, and with leases that have lapsed or whose process is gone.
     claimants = [
@@ -157,7 +159,8 @@ SLOW = """
     """
 
 
-def start(folder: StudyFolder, name: str, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: StudyFolder, name: str, *arguments: str, background: bool = False) -> subprocess.Popen[str]:
+    """A driver; with `background`, one that ignores SIGINT, as a shell's background jobs do."""
     return subprocess.Popen(
         [*EPSEARCH, "run", str(folder.path / "study.yaml"), "--dir", str(folder.path / name), *arguments],
         stdout=subprocess.PIPE,
@@ -165,6 +168,7 @@ def start(folder: StudyFolder, name: str, *arguments: str) -> subprocess.Popen[s
         text=True,
         cwd=folder.path,
         env={**os.environ, "COLUMNS": "200"},
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if background else None,  # noqa: PLW1509
     )
 
 
@@ -190,6 +194,7 @@ def assert_each_cell_once(url: str) -> None:
     assert not [t for t in trials(url) if t.state in (TrialState.RUNNING, TrialState.WAITING)]
 
 
+@pytest.mark.thorough
 def test_a_job_array(storage_url: str, study_folder: StudyFolder) -> None:
     """Four drivers that start together: one carries the study out, three say who does."""
     study_folder.write(SLOW, engine={"storage": storage_url})
@@ -208,6 +213,7 @@ def test_a_job_array(storage_url: str, study_folder: StudyFolder) -> None:
     assert_each_cell_once(storage_url)
 
 
+@pytest.mark.thorough
 def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_folder: StudyFolder) -> None:
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
@@ -222,11 +228,12 @@ def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_fol
     assert_each_cell_once(storage_url)
 
 
+@pytest.mark.thorough
 def test_a_study_is_taken_over(storage_url: str, study_folder: StudyFolder) -> None:
     """The first driver stops, also in the middle of an epoch, and nothing is lost or doubled."""
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
-    first = start(study_folder, "first")
+    first = start(study_folder, "first", background=True)
     wait_for_settled(storage_url, 2, first)
     second = start(study_folder, "second", "--take-over")
     _, err = first.communicate(timeout=120)

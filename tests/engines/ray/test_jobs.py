@@ -15,6 +15,8 @@ import yaml
 from epsearch.engines.ray.package import runtime_environment
 from tests.machines import Machine, Machines, need_namespaces, wait_for
 
+pytestmark = [pytest.mark.thorough, pytest.mark.alone]
+
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "5" * 64}
 ADDRESS = "http://head:8265"
 
@@ -67,8 +69,16 @@ class Site:
         return re.findall(r"Job (\S+):", done.stdout)[0]
 
     def wait_for(self, job: str, what: str) -> None:
-        """Until it says so."""
-        wait_for(lambda: what in self.epsearch("logs", job).stdout, 60, lambda: self.epsearch("status", job).stdout)
+        """Wait until its log says so, however slow the machine is. A job that ends without having said it fails."""
+
+        def said() -> bool:
+            status = self.epsearch("status", job).stdout
+            if what in self.epsearch("logs", job).stdout:
+                return True
+            assert re.match(rf"{job}  (pending|running)", status), status
+            return False
+
+        wait_for(said, 500, lambda: self.epsearch("status", job).stdout)
 
 
 @pytest.fixture(scope="module")
