@@ -53,22 +53,22 @@ class StudyConfig(Section):
 
     @property
     def folder(self) -> Path:
-        """Where a user's modules are looked for."""
+        """The folder of the user's modules."""
         return Path(self.workload.folder or self._source.folder)
 
     def where(self, key: str) -> str:
-        """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
+        """A dotted key with its origin, to begin a message: `study.yaml, line 7: engine.storage`."""
         return f"{self._source.place(tuple(key.split('.')))}: {key}"
 
     def without_storage(self) -> Self:
-        """The same study for a process that need not know the storage's password."""
+        """The study without its storage, to keep the password out of worker processes."""
         bare = self.model_copy(update={"engine": self.engine.model_copy(update={"storage": None})})
         bare._source = replace(self._source, data={})
         return bare
 
     @property
     def goal(self) -> Literal["maximize", "minimize"]:
-        """The metric's better direction."""
+        """Whether the metric is maximized or minimized."""
         return self.metric.goal or METRICS[self.metric.name]  # type: ignore[return-value]
 
     @property
@@ -78,7 +78,7 @@ class StudyConfig(Section):
 
     @property
     def needs_batches(self) -> bool:
-        """Whether β₂ is left to its rule, which asks for the number of batches of an epoch."""
+        """Whether β₂ is auto, which needs the number of batches per epoch."""
         return self.has_beta2 and self.search.beta2 == "auto"
 
     @property
@@ -89,11 +89,11 @@ class StudyConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, data: Any) -> Any:
-        """What is filled in depends on the workload, so it is before anything is checked."""
+        """Fill in defaults that depend on the workload, before validation."""
         if not (isinstance(data, dict) and isinstance(workload := data.get("workload"), dict)):
             return data
         training, metric, name = data.get("training", {}), data.get("metric", {}), workload.get("name")
-        # A user's own train(run) names its own default.
+        # A custom train(run) sets its own default.
         if "train" not in workload and isinstance(training, dict) and training.get("epochs") is None:
             data = {**data, "training": {**training, "epochs": 20}}
         if isinstance(name, str) and name in WORKLOADS and isinstance(metric, dict) and metric.get("name") is None:
@@ -130,7 +130,7 @@ class StudyConfig(Section):
             for key in ("eps", "lr", *(["beta2"] if self.has_beta2 else [])):
                 value = getattr(search, key)
                 if value in ("grid", "endpoints") or isinstance(value, list):
-                    # At the sampler, which must have been written; the axis may be a default.
+                    # Reported at the sampler, which the file has; the axis may be a default.
                     points = clipped(str(value), 60)
                     raise wrong(
                         f"{engine.sampler} cannot choose among given values, as search.{key}: {points} requires; "
@@ -146,7 +146,7 @@ class StudyConfig(Section):
             if isinstance(search.beta2, Bounds):
                 check_decades(search.beta2, space.beta2_decades, "0.9, 0.99, 0.999 …", "beta2")
         elif search.baselines and isinstance(search.sgd_lr, Bounds):
-            # The baselines are run over a grid whatever the sampler: they are few, and a line to compare with.
+            # Baselines always use a grid: they need few trials.
             check_decades(search.sgd_lr, space.decades, "powers of ten, e.g. {low: 1e-3, high: 10}", "sgd_lr")
         if search.beta2 != "auto" and not self.has_beta2:
             raise wrong(f"{self.optimizer.name} has no beta2; remove it.", ("search", "beta2"))
@@ -200,7 +200,7 @@ class StudyConfig(Section):
 
 
 def json_schema() -> dict[str, Any]:
-    """The study file's JSON Schema, which `make schema` writes into the package."""
+    """The JSON Schema of study files; `make schema` writes it to the package."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
 
 
