@@ -58,7 +58,7 @@ class StudyConfig(Section):
 
     def where(self, key: str) -> str:
         """A dotted key with its origin, to begin a message: `study.yaml, line 7: engine.storage`."""
-        return f"{self._source.place(tuple(key.split('.')))}: {key}"
+        return f"{self._source.origin(tuple(key.split('.')))}: {key}"
 
     def without_storage(self) -> Self:
         """The study without its storage, to keep the password out of worker processes."""

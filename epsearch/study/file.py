@@ -11,14 +11,9 @@ from pydantic import ValidationError
 
 from epsearch.core.environment import STORAGE_VARIABLE
 from epsearch.core.errors import UserError
-from epsearch.core.messages import (
-    clipped,
-    mask_password,
-    mask_url,
-)
+from epsearch.core.messages import clipped, mask_password, mask_url
 from epsearch.study.config import StudyConfig
-from epsearch.study.dump import _Dumper, _represent_float, _represent_text
-from epsearch.study.mistakes import _mistakes
+from epsearch.study.mistakes import describe_mistakes
 from epsearch.study.yaml import Source, parse_value, read_yaml
 
 
@@ -43,7 +38,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: boo
     try:
         config = StudyConfig.model_validate(source.data)
     except ValidationError as error:
-        raise UserError(_mistakes(source, error.errors())) from None
+        raise UserError(describe_mistakes(source, error.errors())) from None
     config._source = source
     return config
 
@@ -90,7 +85,7 @@ def _override(source: Source, override: str, origin: str | None = None) -> None:
         child = node.get(part)
         if child is None:
             child = {}
-            source.places.setdefault(path[: depth + 1], origin_shown)
+            source.origins.setdefault(path[: depth + 1], origin_shown)
         elif not isinstance(child, dict):
             raise UserError(
                 f"{origin_shown}: {clipped('.'.join(path[: depth + 1]), 100)} is not a section of {source.name}."
@@ -99,13 +94,6 @@ def _override(source: Source, override: str, origin: str | None = None) -> None:
         node[part] = dict(child)
         node = node[part]
     node[path[-1]] = value
-    for known in [known for known in source.places if known[: len(path)] == path]:
-        del source.places[known]
-    source.places[path] = origin_shown
-
-
-_Dumper.add_representer(float, _represent_float)
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(
-    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
-)
+    for known in [known for known in source.origins if known[: len(path)] == path]:
+        del source.origins[known]
+    source.origins[path] = origin_shown

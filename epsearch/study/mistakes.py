@@ -24,7 +24,7 @@ from epsearch.study.yaml import KeyPath, Source
 SHOWN_MISTAKES = 10
 
 
-def _mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
+def describe_mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
     """One line per mistake: the first ten, or as many as fit in a message."""
     lines: list[str] = []
     for detail in details[:SHOWN_MISTAKES]:
@@ -59,7 +59,7 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
     name = clipped(".".join(map(str, loc)), 100) or "the study"
     if name != mask_password(name):
         name = f"a key {NOT_SHOWN}"
-    return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
+    return f"{source.origin(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
 
 
 _EXPECTED = {

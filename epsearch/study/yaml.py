@@ -33,13 +33,13 @@ class Source:
 
     name: str
     data: dict[str, Any]
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    origins: dict[KeyPath, str] = field(default_factory=dict)
     folder: Path = field(default_factory=Path.cwd)
 
-    def place(self, path: KeyPath) -> str:
+    def origin(self, path: KeyPath) -> str:
         """The origin of `path` or of its nearest parent in the file: `study.yaml, line 7`."""
         for length in range(len(path), 0, -1):
-            if found := self.places.get(path[:length]):
+            if found := self.origins.get(path[:length]):
                 return f"{self.name}, {found}" if found.startswith("line") else found
         return self.name
 
@@ -95,28 +95,28 @@ def read_yaml(path: Path) -> Source:
         UserError: it cannot be read, is not text, not YAML, not a mapping, repeats a key, or expands too far.
     """
     name = clipped(str(path), 300)
-    places, data = _parse(_read_text(path, name), name)
+    origins, data = _parse(_read_text(path, name), name)
     if not isinstance(data, dict):
         found = "nothing" if data is None else "a list" if isinstance(data, list) else "one value"
         raise UserError(
             f"{name}, line 1: a study file is a mapping of keys to values, but this file contains {found}. "
             f"`{command('init')}` writes a template."
         )
-    return Source(name, data, places, path.resolve().parent)
+    return Source(name, data, origins, path.resolve().parent)
 
 
 def _parse(text: str, name: str) -> tuple[dict[KeyPath, str], Any]:
     """The origin of each key, and the data."""
-    places: dict[KeyPath, str] = {}
+    origins: dict[KeyPath, str] = {}
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
-                return places, None
+                return origins, None
             _check_expansion(name, node)
-            _index(name, loader, node, (), places)
-            return places, loader.construct_document(node)
+            _index(name, loader, node, (), origins)
+            return origins, loader.construct_document(node)
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
@@ -208,12 +208,12 @@ def _check_expansion(name: str, root: yaml.Node) -> None:
         )
 
 
-def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dict[KeyPath, str]) -> None:
+def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, origins: dict[KeyPath, str]) -> None:
     """Record the line of every key, and refuse duplicate keys (PyYAML silently keeps the last)."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
-            places[(*at, index)] = f"line {child.start_mark.line + 1}"
-            _index(name, loader, child, (*at, index), places)
+            origins[(*at, index)] = f"line {child.start_mark.line + 1}"
+            _index(name, loader, child, (*at, index), origins)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[Hashable, int] = {}
@@ -228,5 +228,5 @@ def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dic
             full = clipped(".".join(map(str, (*at, key))), 100)
             raise UserError(f"{name}, line {line}: {full} is given twice (first on line {seen[key]}); remove one.")
         seen[key] = line
-        places[(*at, key)] = f"line {line}"
-        _index(name, loader, value_node, (*at, key), places)
+        origins[(*at, key)] = f"line {line}"
+        _index(name, loader, value_node, (*at, key), origins)

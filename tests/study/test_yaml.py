@@ -54,12 +54,12 @@ def test_lines_of_keys(tmp_path: Path) -> None:
     source = read_yaml(path)
     assert source.data == {"a": 1, "b": {"c": [1, 2]}}
     assert source.folder == tmp_path
-    lines = {key: source.place(key).rpartition(" ")[2] for key in source.places}
+    lines = {key: source.origin(key).rpartition(" ")[2] for key in source.origins}
     assert lines == {("a",): "2", ("b",): "3", ("b", "c"): "4", ("b", "c", 0): "4", ("b", "c", 1): "5"}
-    assert source.place(("b", "c")) == f"{path}, line 4"
+    assert source.origin(("b", "c")) == f"{path}, line 4"
     # A key that is not there stands where its section does; one whose section is not there, in the file.
-    assert source.place(("b", "x", "y")) == f"{path}, line 3"
-    assert source.place(("x",)) == str(path)
+    assert source.origin(("b", "x", "y")) == f"{path}, line 3"
+    assert source.origin(("x",)) == str(path)
 
 
 def test_an_anchor_may_be_used(tmp_path: Path) -> None:
