@@ -42,7 +42,7 @@ class OptimizerRow:
     takes: tuple[str, ...] = ("lr", "eps", "beta2")
 
 
-L2 = "weight decay is L2: part of the gradient that v sees"
+L2 = "L2 weight decay, which enters v with the gradient"
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
     # Table 5, in its order.
@@ -110,13 +110,13 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamw": OptimizerRow(
         path="torch.optim.adamw:AdamW",
         eps_enters="outside the root: α / (√v̂ + ε)",
-        note="weight decay, 0.01 by default, is decoupled: v does not see it",
+        note="decoupled weight decay, 0.01 by default, which does not enter v",
         denominator="epsearch.optimizers.denominators:adam",
         weight_decay=0.01,
     ),
     "amsgrad": OptimizerRow(
         path="torch.optim.adam:Adam",
-        eps_enters="outside the root: α / (√v̂ + ε), v its own running maximum",
+        eps_enters="outside the root: α / (√v̂ + ε), v is its running maximum",
         note=f"Adam(amsgrad=True); {L2}",
         denominator="epsearch.optimizers.denominators:adam",
         keywords=lambda beta1, beta2: {"betas": (beta1, beta2), "amsgrad": True},
@@ -136,26 +136,26 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamax": OptimizerRow(
         path="torch.optim.adamax:Adamax",
         eps_enters="inside the maximum: α / u, u = max(β₂ u, |g| + ε)",
-        note=f"probe with a small eps: nothing below 1e-7 of it is seen; {L2}",
+        note=f"probe with a small eps: gradients below 1e-7 of it are rounded away; {L2}",
         denominator="epsearch.optimizers.denominators:adamax",
     ),
     "yogi": OptimizerRow(
         path="epsearch.optimizers.yogi:Yogi",
         eps_enters="outside the root: α / (√v̂ + ε)",
-        note=f"v begins at initial_accumulator=1e-6, and smaller g² hardly move it; {L2}",
+        note=f"v starts at initial_accumulator=1e-6, which smaller g² hardly change; {L2}",
         denominator="epsearch.optimizers.denominators:second_moment",
     ),
     "lamb": OptimizerRow(
         path="epsearch.optimizers.lamb:LAMB",
         eps_enters="outside the root: m̂ / (√v̂ + ε), then rescaled per tensor to the norm of its weights",
-        note="a large eps gives normalized momentum, not α/ε; weight decay is part of what is rescaled, unseen by v",
+        note="a large eps gives normalized momentum, not α/ε; weight decay is rescaled too and does not enter v",
         denominator="epsearch.optimizers.denominators:second_moment",
     ),
     # Dampening = momentum makes b an exponential moving average (Eq. 5 with μ = γ = β₁), so that its lr
     # compares directly with α/ε of an immutable Adam. It is a baseline, so it is not probed.
     "sgd_momentum": OptimizerRow(
         path="torch.optim.sgd:SGD",
-        eps_enters="has none",
+        eps_enters="not used",
         note="Eqs. 5 and 6 with momentum = dampening = beta1: what Adam becomes at large eps, at lr = α/ε",
         denominator=None,
         keywords=lambda beta1, _beta2: {"momentum": beta1, "dampening": beta1},
