@@ -1,10 +1,10 @@
-"""Find the ε (and lr, β₂) of an adaptive optimizer: one epoch tells the useful range, Optuna searches it.
+"""Find the ε (and lr, β₂) of an adaptive optimizer: one training epoch finds the useful range, Optuna searches it.
 
-The stages, in order: a study file (`config`) names a workload (`workloads`); the probe (`probing`) trains it for an
-epoch and reads the denominator term ẑ; its percentiles are the range of ε (`space`); an engine (`engines`) runs the
-trials of that constrained space; `report` draws them. `run` carries a study file through all of them; `probe` and
-`measure` are the pre-search stage alone, for a script of your own; `Recorder` watches ẑ over a whole training, and so
-do the callbacks for Lightning's and Hugging Face's trainers in `integrations`.
+The stages: a study file (`study`) names a workload (`workloads`). The probe (`probing`) trains it for one epoch and
+measures the denominator term ẑ, whose percentiles are the range of ε. An engine (`engines`) runs the trials of that
+space, and `report` draws them. `run` goes through all stages. `probe` and `measure` are the probe alone, for your own
+scripts. `Recorder` records ẑ after every epoch of a training, as do the callbacks for Lightning and Hugging Face in
+`integrations`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from epsearch.training.run import Run
     from epsearch.workloads.protocol import Workload
 
-# Loaded when first used: `import epsearch` is quick and needs neither torch nor optuna.
+# Imported on first use: `import epsearch` is fast and loads neither torch nor optuna.
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",

@@ -1,4 +1,4 @@
-"""`python -m epsearch`: the command line, where no script is installed."""
+"""`python -m epsearch`: the command line without the installed script."""
 
 from epsearch.cli.main import main
 

@@ -51,7 +51,7 @@ def run(
         take_over: If another driver is running this study, stop it and continue in its place instead of raising.
 
     Raises:
-        UserError: The input is wrong; the message says what and how to fix it.
+        UserError: The input is wrong. The message explains the mistake and how to fix it.
         StudyError: The study could not be completed; results so far are kept.
     """
     return run_study(load(study, overrides), directory, listener, take_over=take_over)

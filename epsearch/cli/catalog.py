@@ -34,7 +34,7 @@ def init(
 
 def list_names() -> None:
     """List all valid names for a study file."""
-    from epsearch.cli.terminal import say
+    from epsearch.cli.terminal import print_text
     from epsearch.registry.engines import ENGINES
     from epsearch.registry.optimizers import ADAPTIVE, BASELINES, OPTIMIZERS
     from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
@@ -45,7 +45,7 @@ def list_names() -> None:
     def section(title: str, rows: dict[str, str]) -> None:
         console.print(f"\n{title}", style="bold")
         for name, text in rows.items():
-            say(console, f"  {name:<20} {text}".rstrip())
+            print_text(console, f"  {name:<20} {text}".rstrip())
 
     for title, names in (("optimizers", ADAPTIVE), ("baselines", BASELINES)):
         section(title, {name: f"eps {OPTIMIZERS[name].eps_enters}; {OPTIMIZERS[name].note}" for name in names})

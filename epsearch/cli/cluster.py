@@ -38,8 +38,8 @@ def submit(
         bool, typer.Option("--wait/--no-wait", help="Follow the job, then fetch its run directory.")
     ] = True,
 ) -> None:
-    """Run a study on a Ray cluster. Uploads the study file and the modules and requirements.txt beside it."""
-    from epsearch.cli.terminal import say
+    """Run a study on a Ray cluster. Uploads the study file and the modules and requirements.txt next to it."""
+    from epsearch.cli.terminal import print_text
     from epsearch.engines.ray.jobs import again, local_copy
     from epsearch.study.file import load_study
 
@@ -47,32 +47,32 @@ def submit(
     if wait:
         local_copy(load_study(study, settings).name, directory)
     job = cluster.submit(study, settings)
-    say(console, f"Job {job}: the run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
+    print_text(console, f"Job {job}: the run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
     if not wait:
-        say(console, f"Next: {again(job, address)}")
+        print_text(console, f"Next: {again(job, address)}")
         return
     try:
         details = cluster.follow(job, output.Patient(sys.stdout).write)
     except KeyboardInterrupt:
         end(130, f"Detached; the job is still running: {again(job, address)}")
-    place = None
+    run_dir = None
     try:
-        place = cluster.fetch(job, directory, _note)
+        run_dir = cluster.fetch(job, directory, _note)
     except UserError as error:
         typer.echo(f"epsearch: {error}", err=True)
-    if place is not None:
-        say(console, f"\nFetched to {place}")
+    if run_dir is not None:
+        print_text(console, f"\nFetched to {run_dir}")
     if details.status != "SUCCEEDED":
         end(2 if details.driver_exit_code == 2 else 1, f"epsearch: {job}: {details.status.value.lower()}.")
 
 
 def status(job: Job, address: Address) -> None:
     """Show the state of a submitted study and the last line it printed."""
-    from epsearch.cli.terminal import say
+    from epsearch.cli.terminal import print_text
     from epsearch.engines.ray.jobs import describe
 
     cluster = _cluster(address)
-    say(new_console(), describe(job, cluster.details(job), cluster.logs(job)))
+    print_text(new_console(), describe(job, cluster.details(job), cluster.logs(job)))
 
 
 def logs(
@@ -90,17 +90,17 @@ def logs(
 
 def stop(job: Job, address: Address) -> None:
     """Stop a submitted study, as Ctrl-C would. Resubmit it to resume."""
-    from epsearch.cli.terminal import say
+    from epsearch.cli.terminal import print_text
 
     stopped = _cluster(address).stop(job)
-    say(new_console(), f"{job}: {'stopped; resubmit to resume' if stopped else 'had already ended'}.")
+    print_text(new_console(), f"{job}: {'stopped; resubmit to resume' if stopped else 'had already ended'}.")
 
 
 def fetch(job: Job, address: Address, directory: Directory = None) -> None:
     """Copy a submitted study's run directory here, even while it is running."""
-    from epsearch.cli.terminal import say
+    from epsearch.cli.terminal import print_text
 
-    say(new_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
+    print_text(new_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
 
 
 def _note(text: str) -> None:

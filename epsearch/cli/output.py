@@ -48,9 +48,9 @@ def is_of_a_stream(error: OSError) -> bool:
 def give_up(stream: TextIO) -> None:
     """Discard what `stream` has buffered and everything written to it later."""
     with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
         stream.flush()
 
 

@@ -50,7 +50,7 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     from rich.table import Table
 
     from epsearch import pipeline
-    from epsearch.cli.terminal import Terminal, say
+    from epsearch.cli.terminal import Terminal, print_text
     from epsearch.core.numbers import ordinal, rounded
     from epsearch.study.directory import RunDirectory
 
@@ -67,21 +67,21 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
     for eps in result.range.grid():
-        say(
+        print_text(
             console,
             f"still adaptive at eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} % of elements",
         )
     run_dir = RunDirectory.of(config, directory)
     figure = run_dir.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
-    say(console, f"\nHistogram  {figure}\nRecord     {run_dir.probe}")
+    print_text(console, f"\nHistogram  {figure}\nRecord     {run_dir.probe}")
 
 
 def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
     """Show the resolved study, its trials and their cost. Runs nothing."""
     from epsearch import pipeline
     from epsearch.cli.own_code import check_own_code
-    from epsearch.cli.terminal import describe_cost, say
+    from epsearch.cli.terminal import describe_cost, print_text
     from epsearch.core.numbers import count
     from epsearch.study.directory import RunDirectory
     from epsearch.study.dump import to_yaml
@@ -93,16 +93,16 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     check_own_code(config)
     probed = run_dir.load_probe() if config.search.needs_probe else None
     cost = plan(config, probed.range if probed else None)
-    say(console, to_yaml(config))
+    print_text(console, to_yaml(config))
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
     assumed = "" if cost.probed else " (estimate until probed)"
-    say(console, f"Run directory    {run_dir.path}")
-    say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
+    print_text(console, f"Run directory    {run_dir.path}")
+    print_text(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
-        say(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
+        print_text(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
     if cost.baselines:
-        say(console, f"Baselines        {cost.baselines:,} of these trials")
+        print_text(console, f"Baselines        {cost.baselines:,} of these trials")
 
 
 def report(
@@ -117,7 +117,7 @@ def report(
 ) -> None:
     """Redraw the report of a run, even while it is running. Several runs are compared in comparison.html."""
     from epsearch import pipeline
-    from epsearch.cli.terminal import say
+    from epsearch.cli.terminal import print_text
     from epsearch.report.output.export import export, formats_of
     from epsearch.report.output.json import to_json
     from epsearch.report.output.write import write_comparison
@@ -134,7 +134,7 @@ def report(
         # ASCII, which every terminal can print; always a list, so that scripts need not distinguish one run.
         typer.echo(json.dumps([to_json(outcome) for outcome in outcomes], indent=1))
     else:
-        say(new_console(), str(page))
+        print_text(new_console(), str(page))
 
 
 def dashboard(

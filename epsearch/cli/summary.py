@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from epsearch.cli.terminal import describe_cell, say
+from epsearch.cli.terminal import describe_cell, print_text
 from epsearch.core.commands import command as epsearch
 from epsearch.core.numbers import count, rounded
 from epsearch.records.outcome import Outcome
@@ -15,10 +15,10 @@ from epsearch.records.trial import FAILURES
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
     """Print the range of ε, the best cell, the verdict and the next commands."""
-    say(console)
+    print_text(console)
     if outcome.probe is not None:
         found = outcome.probe.range
-        say(
+        print_text(
             console,
             f"Range of eps  {rounded('eps', found.lower)} to {rounded('eps', found.upper)}: "
             f"{count(len(found.grid()), 'value')} to try instead of 21",
@@ -26,7 +26,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     best = outcome.best
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
-        say(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
+        print_text(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
     near = outcome.model_copy(update={"directory": _relative(outcome.directory)})
     commands = []
     if outcome.trials:
@@ -34,25 +34,25 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         from epsearch.report.analysis.verdict import verdict
 
         judged = verdict(outcome)
-        say(console, f"Verdict       {judged.headline}")
+        print_text(console, f"Verdict       {judged.headline}")
         for step in judged.advice:
-            say(console, f"              {step.text}")
+            print_text(console, f"              {step.text}")
         commands = [command(near, step) for step in judged.advice if step.settings is not None]
         if again := repeat(outcome):
             commands += [f"# {again.text}", command(near, again)]
     for arm in sorted({trial.optimizer for trial in outcome.trials} - {outcome.optimizer}):
         if (other := outcome.best_of(arm)) and other.value is not None:
-            say(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
+            print_text(console, f"{arm:<13} {outcome.metric} {other.value:.5g} at {describe_cell(other)}")
     failed = [trial for trial in outcome.trials if trial.state == "failed" and trial.fail_reason in FAILURES]
     if failed:
-        say(
+        print_text(
             console,
             f"{count(len(failed), 'trial')} failed without a result; tracebacks are in {outcome.directory / 'logs'}; "
             "rerun the same command to retry them.",
         )
-    say(console, f"\nReport        {near.directory / 'report.html'}\n\nNext")
+    print_text(console, f"\nReport        {near.directory / 'report.html'}\n\nNext")
     for line in (epsearch("dashboard", near.directory), *commands):
-        say(console, f"  {line}")
+        print_text(console, f"  {line}")
 
 
 def _relative(path: Path) -> Path:

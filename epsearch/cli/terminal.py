@@ -52,7 +52,7 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def say(console: Console, text: str = "") -> None:
+def print_text(console: Console, text: str = "") -> None:
     """Print text unchanged, without Rich's markup, highlighting and wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -100,7 +100,7 @@ class Terminal(Listener):
 
     def stage(self, text: str) -> None:
         """Print a line."""
-        say(self._console, text)
+        print_text(self._console, text)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """Print the range of ε."""

@@ -109,7 +109,7 @@ def suggestion(found: object, allowed: Iterable[str]) -> str:
     names = list(allowed)
     near = difflib.get_close_matches(str(found)[:100], names, n=1, cutoff=0.6)
     there = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
-    return (f'Did you mean "{near[0]}"? ' if near else "") + f"There are: {there}."
+    return (f'Did you mean "{near[0]}"? ' if near else "") + f"Choose from: {there}."
 
 
 def hint(kind: str, found: object) -> str:

@@ -1,7 +1,7 @@
 """Every optimizer a study can name: how it is built, where ε enters, how ẑ is read from its state.
 
 A new optimizer is one row here and one function in `optimizers.denominators` that reads its ẑ. Nothing here imports
-torch: rows name their class and reader, which are loaded when they are used. Classes are torch.optim's where those
+torch: rows name their class and reader, which are loaded on use. Classes are torch.optim's where those
 agree with Table 5, else epsearch's own.
 """
 
@@ -20,10 +20,16 @@ def _betas(beta1: float, beta2: float) -> dict[str, Any]:
 class OptimizerRow:
     """One optimizer.
 
-    `path` is `module:class`; `keywords(beta1, beta2)` are the arguments by which its class takes the momenta, and what
-    else its name stands for (a momentum that it does not have is ignored); `betas` and `weight_decay` are those used
-    where none are given, the class's own; `takes` are the axes a study may search; `eps_enters` and `note` are shown by
-    `epsearch list`; `denominator` is the `module:function` that reads ẑ of one tensor, None where no ε exists.
+    Attributes:
+        path: `module:class`.
+        eps_enters: Where ε enters the update; shown by `epsearch list`.
+        note: Shown by `epsearch list`.
+        denominator: `module:function` that reads ẑ of one tensor; None if the optimizer has no ε.
+        keywords: Maps (beta1, beta2) to arguments of the class, with those that its name implies. Momenta that the
+            class does not have are ignored.
+        betas: Default betas, those of the class.
+        weight_decay: Default weight decay, that of the class.
+        takes: The axes that a study can search.
     """
 
     path: str
@@ -36,7 +42,7 @@ class OptimizerRow:
     takes: tuple[str, ...] = ("lr", "eps", "beta2")
 
 
-L2 = "weight decay is L2: part of the gradient that v sees"
+L2 = "L2 weight decay, which enters v with the gradient"
 
 OPTIMIZERS: dict[str, OptimizerRow] = {
     # Table 5, in its order.
@@ -51,7 +57,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "rmsprop": OptimizerRow(
         path="torch.optim.rmsprop:RMSprop",
         eps_enters="outside the root: α / (√v + ε), no bias correction",
-        note=f"beta2 is its alpha; no beta1 (momentum=… is another thing); {L2}",
+        note=f"beta2 is its alpha; no beta1 (momentum=… is different); {L2}",
         denominator="epsearch.optimizers.denominators:rmsprop",
         keywords=lambda _beta1, beta2: {"alpha": beta2},
         betas=(0.9, 0.99),
@@ -104,13 +110,13 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamw": OptimizerRow(
         path="torch.optim.adamw:AdamW",
         eps_enters="outside the root: α / (√v̂ + ε)",
-        note="weight decay, 0.01 by default, is decoupled: v does not see it",
+        note="decoupled weight decay, 0.01 by default, which does not enter v",
         denominator="epsearch.optimizers.denominators:adam",
         weight_decay=0.01,
     ),
     "amsgrad": OptimizerRow(
         path="torch.optim.adam:Adam",
-        eps_enters="outside the root: α / (√v̂ + ε), v its own running maximum",
+        eps_enters="outside the root: α / (√v̂ + ε), v is its running maximum",
         note=f"Adam(amsgrad=True); {L2}",
         denominator="epsearch.optimizers.denominators:adam",
         keywords=lambda beta1, beta2: {"betas": (beta1, beta2), "amsgrad": True},
@@ -130,26 +136,26 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
     "adamax": OptimizerRow(
         path="torch.optim.adamax:Adamax",
         eps_enters="inside the maximum: α / u, u = max(β₂ u, |g| + ε)",
-        note=f"probe with a small eps: nothing below 1e-7 of it is seen; {L2}",
+        note=f"probe with a small eps: gradients below 1e-7 of it are rounded away; {L2}",
         denominator="epsearch.optimizers.denominators:adamax",
     ),
     "yogi": OptimizerRow(
         path="epsearch.optimizers.yogi:Yogi",
         eps_enters="outside the root: α / (√v̂ + ε)",
-        note=f"v begins at initial_accumulator=1e-6, and smaller g² hardly move it; {L2}",
+        note=f"v starts at initial_accumulator=1e-6, which smaller g² hardly change; {L2}",
         denominator="epsearch.optimizers.denominators:second_moment",
     ),
     "lamb": OptimizerRow(
         path="epsearch.optimizers.lamb:LAMB",
         eps_enters="outside the root: m̂ / (√v̂ + ε), then rescaled per tensor to the norm of its weights",
-        note="a large eps gives normalized momentum, not α/ε; weight decay is part of what is rescaled, unseen by v",
+        note="a large eps gives normalized momentum, not α/ε; weight decay is rescaled too and does not enter v",
         denominator="epsearch.optimizers.denominators:second_moment",
     ),
     # Dampening = momentum makes b an exponential moving average (Eq. 5 with μ = γ = β₁), so that its lr
-    # compares directly with α/ε of an immutable Adam. It is an arm to compare with, not one to probe.
+    # compares directly with α/ε of an immutable Adam. It is a baseline, so it is not probed.
     "sgd_momentum": OptimizerRow(
         path="torch.optim.sgd:SGD",
-        eps_enters="has none",
+        eps_enters="not used",
         note="Eqs. 5 and 6 with momentum = dampening = beta1: what Adam becomes at large eps, at lr = α/ε",
         denominator=None,
         keywords=lambda beta1, _beta2: {"momentum": beta1, "dampening": beta1},

@@ -1,6 +1,6 @@
-"""What `workload:` can name: kinds of workload, their datasets and models, as `module:attribute` paths.
+"""Workloads that a study can name: their datasets and models, as `module:attribute` paths.
 
-Nothing here imports torch; the paths are loaded when a study uses them.
+Nothing here imports torch; the paths are loaded on use.
 """
 
 from __future__ import annotations

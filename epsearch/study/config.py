@@ -1,6 +1,6 @@
-"""study.yaml as typed models: its keys, their types, defaults and combinations.
+"""The study file as typed models: keys, types, defaults and valid combinations.
 
-The docstring under each field is its documentation: `epsearch schema` publishes it to editors.
+The docstring of a field is its documentation, which `epsearch schema` gives to editors.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ class StudyConfig(Section):
     """A study file."""
 
     name: str
-    """The study's name, and its directory's below runs/."""
+    """The study's name, also of its run directory in runs/."""
     workload: WorkloadSection
     """What is trained, e.g. {name: vision, dataset: digits, model: mlp}."""
     optimizer: OptimizerSection = OptimizerSection()
-    """What it is trained with."""
+    """The optimizer."""
     training: TrainingSection = TrainingSection()
-    """How."""
+    """How each trial is trained."""
     metric: MetricSection = MetricSection()
-    """What a trial is judged by."""
+    """The metric of a trial."""
     probe: ProbeSection = ProbeSection()
     """The pre-search stage."""
     search: SearchSection = SearchSection()
-    """The axes."""
+    """The axes of the search."""
     engine: EngineSection = EngineSection()
-    """What schedules the trials."""
+    """How trials are scheduled and run."""
 
     _source: Source = PrivateAttr(default_factory=lambda: Source("the study", {}))
 
     @property
     def folder(self) -> Path:
-        """Where a user's modules are looked for."""
+        """The folder of the user's modules."""
         return Path(self.workload.folder or self._source.folder)
 
     def where(self, key: str) -> str:
-        """A dotted key and where it stands, as a message about it begins: `study.yaml, line 7: engine.storage`."""
-        return f"{self._source.place(tuple(key.split('.')))}: {key}"
+        """A dotted key with its origin, to begin a message: `study.yaml, line 7: engine.storage`."""
+        return f"{self._source.origin(tuple(key.split('.')))}: {key}"
 
     def without_storage(self) -> Self:
-        """The same study for a process that need not know the storage's password."""
+        """The study without its storage, to keep the password out of worker processes."""
         bare = self.model_copy(update={"engine": self.engine.model_copy(update={"storage": None})})
         bare._source = replace(self._source, data={})
         return bare
 
     @property
     def goal(self) -> Literal["maximize", "minimize"]:
-        """The metric's better direction."""
+        """Whether the metric is maximized or minimized."""
         return self.metric.goal or METRICS[self.metric.name]  # type: ignore[return-value]
 
     @property
@@ -78,22 +78,22 @@ class StudyConfig(Section):
 
     @property
     def needs_batches(self) -> bool:
-        """Whether β₂ is left to its rule, which asks for the number of batches of an epoch."""
+        """Whether β₂ is auto, which needs the number of batches per epoch."""
         return self.has_beta2 and self.search.beta2 == "auto"
 
     @property
     def trial_epochs(self) -> int | None:
-        """Epochs of one trial over all its seeds; None where the user's own code says."""
+        """Epochs of one trial over all its seeds; None if the user's own code sets them."""
         return None if self.training.epochs is None else self.training.epochs * len(self.training.seeds)
 
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, data: Any) -> Any:
-        """What is filled in depends on the workload, so it is before anything is checked."""
+        """Fill in defaults that depend on the workload, before validation."""
         if not (isinstance(data, dict) and isinstance(workload := data.get("workload"), dict)):
             return data
         training, metric, name = data.get("training", {}), data.get("metric", {}), workload.get("name")
-        # A user's own train(run) names its own default.
+        # A custom train(run) sets its own default.
         if "train" not in workload and isinstance(training, dict) and training.get("epochs") is None:
             data = {**data, "training": {**training, "epochs": 20}}
         if isinstance(name, str) and name in WORKLOADS and isinstance(metric, dict) and metric.get("name") is None:
@@ -116,7 +116,7 @@ class StudyConfig(Section):
         grid = engine.sampler == "grid"
         if grid and engine.trials is not None:
             raise wrong(
-                "sampler grid runs every cell; remove trials, or choose another sampler.",
+                "the grid runs every cell; remove trials, or choose another sampler.",
                 ("engine", "trials"),
             )
         if not grid and engine.trials is None:
@@ -130,10 +130,10 @@ class StudyConfig(Section):
             for key in ("eps", "lr", *(["beta2"] if self.has_beta2 else [])):
                 value = getattr(search, key)
                 if value in ("grid", "endpoints") or isinstance(value, list):
-                    # At the sampler, which must have been written; the axis may be a default.
+                    # Reported at the sampler, which the file has; the axis may be a default.
                     points = clipped(str(value), 60)
                     raise wrong(
-                        f"{engine.sampler} cannot choose among points, as search.{key}: {points} asks; "
+                        f"{engine.sampler} cannot choose among given values, as search.{key}: {points} requires; "
                         f"write {key}: {'continuous' if key == 'eps' else '{low: …, high: …}'}, "
                         "or choose sampler: tpe.",
                         ("engine", "sampler"),
@@ -146,13 +146,13 @@ class StudyConfig(Section):
             if isinstance(search.beta2, Bounds):
                 check_decades(search.beta2, space.beta2_decades, "0.9, 0.99, 0.999 …", "beta2")
         elif search.baselines and isinstance(search.sgd_lr, Bounds):
-            # The baselines are run over a grid whatever the sampler: they are few, and a line to compare with.
+            # Baselines always use a grid: they need few trials.
             check_decades(search.sgd_lr, space.decades, "powers of ten, e.g. {low: 1e-3, high: 10}", "sgd_lr")
         if search.beta2 != "auto" and not self.has_beta2:
             raise wrong(f"{self.optimizer.name} has no beta2; remove it.", ("search", "beta2"))
         if self.needs_batches and not search.needs_probe and self.workload.train is not None:
             raise wrong(
-                "auto counts the batches of an epoch while probing, and with eps given there is no probe; "
+                "auto counts the batches of an epoch during the probe, but with eps set there is no probe; "
                 "write a number, e.g. beta2: 0.999.",
                 ("search", "beta2"),
             )
@@ -191,16 +191,16 @@ class StudyConfig(Section):
         if self.workload.train is not None:
             for key in OF_OUR_LOOP:
                 if getattr(training, key) not in (None, False, TrainingSection.model_fields[key].default):
-                    raise wrong("is for epsearch's own loop; do it in your train(run).", ("training", key))
+                    raise wrong("is for epsearch's training loop; do it in your train(run).", ("training", key))
             if training.precision in ("bfloat16", "float16"):
                 raise wrong(
-                    f"{training.precision} is for epsearch's own loop; use torch.autocast in your train(run).",
+                    f"{training.precision} is for epsearch's training loop; use torch.autocast in your train(run).",
                     ("training", "precision"),
                 )
 
 
 def json_schema() -> dict[str, Any]:
-    """The study file's JSON Schema, which `make schema` writes into the package."""
+    """The JSON Schema of study files; `make schema` writes it to the package."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudyConfig.model_json_schema()}
 
 

@@ -1,4 +1,4 @@
-"""The run directory: one driver at a time, one study for good."""
+"""The run directory: one study, and one driver at a time."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ HEADER = "# The study of this run directory, every default written out: epsearch
 class RunDirectory:
     """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`.
 
-    And `histograms/`, where the study records them, and `checkpoints/` of trials under way.
+    Also `histograms/` if the study records them, and `checkpoints/` of running trials.
     """
 
     def __init__(self, path: Path) -> None:
-        # Workers and clusters work elsewhere.
+        # Absolute, because workers may have another working folder.
         self.path = path.resolve()
 
     @classmethod
@@ -45,8 +45,8 @@ class RunDirectory:
             os.fsencode(config.name)
         except UnicodeEncodeError as error:
             raise UserError(
-                f"{config.where('name')}: {shown(config.name)} has letters that file names cannot have in this locale "
-                f"({error.encoding}); set PYTHONUTF8=1, or choose a name without them."
+                f"{config.where('name')}: {shown(config.name)} has letters that file names in this "
+                f"locale ({error.encoding}) cannot have; set PYTHONUTF8=1, or choose a name without them."
             ) from error
         return cls(Path(path) if path else Path("runs") / config.name)
 
@@ -57,7 +57,7 @@ class RunDirectory:
 
     @property
     def probe(self) -> Path:
-        """The probe's record."""
+        """The probe's result."""
         return self.path / "probe.json"
 
     def load_probe(self) -> ProbeResult | None:
@@ -69,21 +69,21 @@ class RunDirectory:
         return ProbeResult.load(self.probe) if self.probe.exists() else None
 
     def history(self, number: int) -> Path:
-        """Where the searched arm's trial of this number has its history of ẑ."""
+        """The history of ẑ of a trial of the searched optimizer."""
         return self.path / "histograms" / f"trial-{number}.json"
 
     def checkpoint(self, optimizer: str, number: int) -> Path:
-        """Where the trial of this arm and number keeps what it needs to go on; those that retry it do too."""
+        """The checkpoint of a trial, shared with the trials that retry it."""
         return self.path / "checkpoints" / f"{optimizer}-{number}.pt"
 
     @property
     def report(self) -> Path:
-        """The page to open."""
+        """The report's page."""
         return self.path / "report.html"
 
     @property
     def logs(self) -> Path:
-        """What workers print."""
+        """The workers' logs."""
         return self.path / "logs"
 
     def storage(self, config: StudyConfig) -> str:
@@ -91,11 +91,11 @@ class RunDirectory:
         return config.engine.storage or f"sqlite:///{in_url(self.path)}/study.db"
 
     def begin_trials(self) -> None:
-        """Note, by the folder of their checkpoints, that the storage holds trials of this directory."""
+        """Create the checkpoints' folder, which marks that the storage has trials of this directory."""
         self.path.joinpath("checkpoints").mkdir(exist_ok=True)
 
     def trials_reported(self) -> int:
-        """How many trials the last report has in `trials.csv`."""
+        """Number of trials in the last report's `trials.csv`."""
         try:
             with (self.path / "trials.csv").open(encoding="utf-8", errors="replace", newline="") as file:
                 return max(0, sum(1 for _ in csv.reader(file)) - 1)
@@ -104,10 +104,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def taken_for(self, config: StudyConfig) -> Iterator[None]:
-        """Within, this directory is a run of `config`: made, locked, checked to hold no other study.
+        """Use this directory for a run of `config`: create it, lock it, check that it has no other study.
 
         Raises:
-            UserError: it cannot be made, another driver is running in it, or it holds a different study.
+            UserError: it cannot be created, another driver is using it, or it has a different study.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -116,11 +116,11 @@ class RunDirectory:
             raise self._unusable(error) from error
         with lock:
             try:
-                # The kernel releases it however this process ends.
+                # The kernel releases the lock however this process ends.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UserError(
-                    f"{self.path}: another epsearch is running this study; wait for it or end it."
+                    f"{self.path}: another epsearch process is running this study; wait for it or stop it."
                 ) from error
             if self.study.exists():
                 self._refuse_changes(config)
@@ -131,24 +131,24 @@ class RunDirectory:
             yield
 
     def load(self) -> StudyConfig:
-        """The study that was run here.
+        """The study of this run directory.
 
         Raises:
-            UserError: no study was.
+            UserError: this is not a run directory.
         """
         if not self._is_run():
             below = self.path.glob("*/study.yaml") if os.path.isdir(self.path) else ()
             there = sorted(str(found.parent) for found in below)
             hint = f" Did you mean {there[0]}?" if there else ""
-            raise UserError(f"{self.path}: is no run directory: it has no study.yaml that epsearch wrote.{hint}")
+            raise UserError(f"{self.path}: is not a run directory: it has no study.yaml written by epsearch.{hint}")
         return load_study(self.study, recorded=True)
 
     def _unusable(self, error: OSError) -> UserError:
         reason = "it is a file" if os.path.isfile(self.path) else error.strerror
-        return UserError(f"{self.path}: cannot be used as a run directory ({reason}); name another with --dir DIR.")
+        return UserError(f"{self.path}: cannot be used as a run directory ({reason}); choose another with --dir DIR.")
 
     def _is_run(self) -> bool:
-        """Whether `study.yaml` is a run's record; it may also be the study file that someone is writing."""
+        """Whether epsearch wrote `study.yaml`; it may also be a user's study file."""
         try:
             with self.study.open(encoding="utf-8", errors="replace") as file:
                 return file.readline() == HEADER
@@ -156,7 +156,7 @@ class RunDirectory:
             return False
 
     def _holds_results(self) -> bool:
-        """Whether a probe or a trial was begun here; those in another storage carry the identity of their study."""
+        """Whether a probe or trial has started here. Another storage keeps the identity of its study itself."""
         database = self.path / "study.db"
         if self.probe.exists() or not database.exists():
             return self.probe.exists()
@@ -167,13 +167,13 @@ class RunDirectory:
         try:
             with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
                 return bool(connection.execute("SELECT EXISTS (SELECT 1 FROM studies)").fetchone()[0])
-        except sqlite3.OperationalError:  # killed before the tables were made
+        except sqlite3.OperationalError:  # killed before the tables were created
             return False
-        except sqlite3.DatabaseError:  # damaged: what it held counts until someone moves it away
+        except sqlite3.DatabaseError:  # damaged: assume that it has results
             return True
 
     def _trials_begun(self) -> bool:
-        """Whether there are trials of this directory, in whichever storage."""
+        """Whether this directory has trials, in whichever storage."""
         database = self.path / "study.db"
         return (
             (self.path / "checkpoints").exists()
@@ -182,7 +182,7 @@ class RunDirectory:
         )
 
     def _refuse_another_storage(self, config: StudyConfig) -> None:
-        """The trials of a directory are in one storage: those in another would be missing from its report."""
+        """Keep all trials of a directory in one storage; its report would lack those in another."""
         recorded = load_study(self.study, recorded=True)
         old, new = mask_url(self.storage(recorded)), mask_url(self.storage(config))
         if old == new:
@@ -199,15 +199,15 @@ class RunDirectory:
         )
 
     def _refuse_changes(self, config: StudyConfig) -> None:
-        """Two studies in one directory would mix their trials, and a study file of the user's would be lost."""
+        """Refuse a directory with another study or with a user's study file, which would be overwritten."""
         if not self._is_run():
             raise UserError(
-                f"{self.study}: is a study file, which this run would overwrite; name another directory with --dir DIR."
+                f"{self.study}: is a study file that this run would overwrite; choose another directory with --dir DIR."
             )
         if self._trials_begun():
             self._refuse_another_storage(config)
         if not self._holds_results():
-            # A first run that ended at a mistake in the study file, which is mended now.
+            # An earlier run stopped before it computed anything, e.g. at a mistake in the study file.
             return
         check_same_study(
             f"{self.path}: the study in this run directory",

@@ -9,7 +9,7 @@ from epsearch.study.config import StudyConfig
 
 
 def to_yaml(config: StudyConfig) -> str:
-    """The resolved study as YAML, every default written out and the storage's password masked."""
+    """The resolved study as YAML, with all defaults, and the storage's password masked."""
     data = config.model_dump()
     data["metric"]["goal"] = config.goal
     if data["engine"]["storage"]:
@@ -18,7 +18,7 @@ def to_yaml(config: StudyConfig) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Lists in one line, sections in blocks, and what readers of YAML 1.1 and of 1.2 take for the same."""
+    """Writes lists on one line and sections as blocks, in YAML that versions 1.1 and 1.2 read alike."""
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
@@ -26,11 +26,18 @@ def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
         return dumper.represent_int(int(value))
     text = repr(value)
     if "e" in text and "." not in text:
-        text = text.replace("e", ".0e")  # 1e-05 is a string to YAML 1.1
+        text = text.replace("e", ".0e")  # YAML 1.1 reads 1e-05 as text
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    # A study named 1e-3 would read back as a number.
+    # Quoted, or a study named 1e-3 would be read back as a number.
     style = "'" if value[:1] in "+-.0123456789" else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(float, _represent_float)
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(
+    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
+)

@@ -1,4 +1,4 @@
-"""Reading a study file, with the one message that a wrong one gets, and writing a resolved one."""
+"""Read study files: load, override, check."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from pydantic import ValidationError
 
 from epsearch.core.environment import STORAGE_VARIABLE
 from epsearch.core.errors import UserError
-from epsearch.core.messages import (
-    clipped,
-    mask_password,
-    mask_url,
-)
+from epsearch.core.messages import clipped, mask_password, mask_url
 from epsearch.study.config import StudyConfig
-from epsearch.study.dump import _Dumper, _represent_float, _represent_text
-from epsearch.study.mistakes import _mistakes
+from epsearch.study.mistakes import describe_mistakes
 from epsearch.study.yaml import Source, parse_value, read_yaml
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: bool = False) -> StudyConfig:
-    """Read a study file, apply `key=value` overrides, check it.
+    """Read and check a study file, with `key=value` overrides.
 
-    `recorded`: the file is a run directory's record, which keeps its storage; the environment only adds the password.
+    `recorded`: the file was written to a run directory and keeps its storage; the environment only adds the password.
 
     Raises:
-        UserError: one message, a line for each mistake: file and line, key, what was found, what is allowed.
+        UserError: one message with a line for each mistake: file and line, key, value, what is allowed.
     """
     path = Path(path)
     source = read_yaml(path)
@@ -43,7 +38,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = (), *, recorded: boo
     try:
         config = StudyConfig.model_validate(source.data)
     except ValidationError as error:
-        raise UserError(_mistakes(source, error.errors())) from None
+        raise UserError(describe_mistakes(source, error.errors())) from None
     config._source = source
     return config
 
@@ -56,7 +51,7 @@ def _recorded_storage(source: Source) -> str | None:
 
 
 def _resolve_folder(source: Source) -> None:
-    """Say where the user's module or data are, so that a run directory's copy of the study finds them too."""
+    """Make the folder of the user's module or data absolute, so that the run directory's study file finds them."""
     workload = source.data.get("workload")
     if isinstance(workload, dict) and any(workload.get(key) for key in ("train", "object", "path")):
         folder = workload.get("folder")
@@ -65,7 +60,7 @@ def _resolve_folder(source: Source) -> None:
 
 
 def _resolve_sqlite(source: Source) -> None:
-    """Make the path of a SQLite database absolute, so that a run directory's copy of the study finds it too."""
+    """Make the path of a SQLite database absolute, so that the run directory's study file finds it."""
     engine = source.data.get("engine")
     if not isinstance(engine, dict) or not isinstance(engine.get("storage"), str):
         return
@@ -74,7 +69,7 @@ def _resolve_sqlite(source: Source) -> None:
 
 
 def in_url(path: Path) -> str:
-    """A path as SQLAlchemy reads it in a URL, where ? and # begin other parts, and % an escape."""
+    """A path escaped for a URL of SQLAlchemy."""
     return str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
@@ -83,29 +78,22 @@ def _override(source: Source, override: str, origin: str | None = None) -> None:
     key, equals, text = override.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
-        raise UserError(f"{origin_shown}: is no KEY=VALUE, e.g. --set training.epochs=15.")
+        raise UserError(f"{origin_shown}: must have the form KEY=VALUE, e.g. --set training.epochs=15.")
     value = text if origin else parse_value(text, f"the value of --set {clipped(key, 100)}")
     node = source.data
     for depth, part in enumerate(path[:-1]):
         child = node.get(part)
         if child is None:
             child = {}
-            source.places.setdefault(path[: depth + 1], origin_shown)
+            source.origins.setdefault(path[: depth + 1], origin_shown)
         elif not isinstance(child, dict):
             raise UserError(
-                f"{origin_shown}: {clipped('.'.join(path[: depth + 1]), 100)} is no section of {source.name}."
+                f"{origin_shown}: {clipped('.'.join(path[: depth + 1]), 100)} is not a section of {source.name}."
             )
-        # Copied, since an anchor may have given two sections one mapping.
+        # Copy: two sections may share a mapping through an anchor.
         node[part] = dict(child)
         node = node[part]
     node[path[-1]] = value
-    for known in [known for known in source.places if known[: len(path)] == path]:
-        del source.places[known]
-    source.places[path] = origin_shown
-
-
-_Dumper.add_representer(float, _represent_float)
-_Dumper.add_representer(str, _represent_text)
-_Dumper.add_representer(
-    list, lambda dumper, values: dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=True)
-)
+    for known in [known for known in source.origins if known[: len(path)] == path]:
+        del source.origins[known]
+    source.origins[path] = origin_shown

@@ -1,4 +1,4 @@
-"""The message that a wrong study file gets: a line for each mistake."""
+"""The error message for an invalid study file: one line per mistake."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from epsearch.study.yaml import KeyPath, Source
 SHOWN_MISTAKES = 10
 
 
-def _mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
-    """A line for each mistake: the first ten, or as many as a message has room for."""
+def describe_mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
+    """One line per mistake: the first ten, or as many as fit in a message."""
     lines: list[str] = []
     for detail in details[:SHOWN_MISTAKES]:
         line = clipped(mask_urls_in(_describe(source, detail)), 400)
@@ -37,7 +37,7 @@ def _mistakes(source: Source, details: Sequence[ErrorDetails]) -> str:
 
 
 def _describe(source: Source, detail: ErrorDetails) -> str:
-    """One mistake in one line: where, which key, what was found, what is allowed."""
+    """One mistake on one line: where, which key, the value, what is allowed."""
     loc = _real_path(source.data, detail["loc"])
     context, kind = detail.get("ctx", {}), detail["type"]
     found = detail["input"]
@@ -48,9 +48,8 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
     elif kind == "missing":
         problem = f"this key is missing. {_description(loc)}"
     elif kind in ("model_type", "model_attributes_type", "dict_type"):
-        problem = (
-            f"found {shown(found)}, but this is a section of keys: {', '.join(_allowed_keys(loc))}.{hint(kind, found)}"
-        )
+        keys = ", ".join(_allowed_keys(loc))
+        problem = f"found {shown(found)}, expected a section with the keys {keys}.{hint(kind, found)}"
     elif kind == "too_short":
         least = context["min_length"]
         problem = f"needs at least {least} value{'s' * (least > 1)}."
@@ -60,7 +59,7 @@ def _describe(source: Source, detail: ErrorDetails) -> str:
     name = clipped(".".join(map(str, loc)), 100) or "the study"
     if name != mask_password(name):
         name = f"a key {NOT_SHOWN}"
-    return f"{source.place(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
+    return f"{source.origin(loc)}: {name if name.isprintable() else repr(name)}: {problem}"
 
 
 _EXPECTED = {
@@ -83,7 +82,7 @@ _EXPECTED = {
 
 
 def _real_path(data: Any, loc: Sequence[str | int]) -> KeyPath:
-    """The path in the file: pydantic's without the tags of the union members it passed."""
+    """Pydantic's path without the tags of union members."""
     path: list[str | int] = []
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
@@ -99,7 +98,7 @@ def _real_path(data: Any, loc: Sequence[str | int]) -> KeyPath:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    """Pydantic takes 20 ms to make it, and one message looks into it some ten times."""
+    """The JSON Schema, cached because Pydantic takes 20 ms."""
     return StudyConfig.model_json_schema()
 
 
@@ -119,7 +118,7 @@ def _section(path: KeyPath) -> dict[str, Any]:
 
 
 def _choices(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A schema and the alternatives in it."""
+    """A schema and its alternatives."""
     yield node
     for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
         yield from _choices(choice)
@@ -130,10 +129,10 @@ def _allowed_keys(path: KeyPath) -> list[str]:
 
 
 def _elsewhere(loc: KeyPath) -> str:
-    """Where a key belongs that was written in the wrong place, or ran into its value."""
+    """A hint for a key in the wrong section, or without a space after its colon."""
     key = str(loc[-1])
     if ":" in key:
-        return "YAML wants a space after the colon."
+        return "YAML needs a space after the colon."
     homes = [f"{section}.{key}" for section in _allowed_keys(()) if key in _allowed_keys((section,))]
     return f"Did you mean {' or '.join(homes)}?" if homes else ""
 

@@ -1,4 +1,4 @@
-"""What a study will run: its axes with the probe's range filled in, how many trials, what they cost."""
+"""What a study runs: its axes with the probed range, the number of trials, and their cost."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from epsearch.study.schema.base import Bounds
 from epsearch.study.space import Axis, Interval, Points, Space, auto_beta2, beta2_decades, decades
 
 TYPICAL_POINTS = 5
-"""Powers of ten in the probed range before it is known: 4 to 6 in Tables 3 and 4."""
+"""Assumed number of powers of ten in the range before the probe: 4 to 6 in Tables 3 and 4."""
 
 WIDE_POINTS = 21
 """Powers of ten from 1e-10 to 1e+10, the range searched by [6] in Table 3."""
 
 
 def spaces(config: StudyConfig, found: EpsilonRange | None, batches_per_epoch: int | None) -> dict[str, Space]:
-    """The axes of each arm, by optimizer: the searched one first, then the baselines.
+    """The search space of each optimizer: the searched one first, then the baselines.
 
-    `found` is needed where the study leaves ε to the probe, `batches_per_epoch` where it leaves β₂ to its rule.
+    `found`, the probed range, is needed if the probe finds ε; `batches_per_epoch` if β₂ is auto.
     """
     search = config.search
     grid = config.engine.sampler == "grid"
@@ -62,26 +62,26 @@ def _eps(config: StudyConfig, found: EpsilonRange | None) -> Axis:
 
 
 def _axis(written: Any, *, grid: bool) -> Axis:
-    """A number, a list or bounds as an axis."""
+    """The axis of a number, a list or bounds."""
     if isinstance(written, Bounds):
         return decades(written.low, written.high) if grid else Interval(written.low, written.high)
     return Points(tuple(written) if isinstance(written, list) else (float(written),))
 
 
 class Cost(NamedTuple):
-    """Trials and epochs, the probe's epochs included; `epochs` is None where the user's own code says."""
+    """Trials and epochs, the probe's epochs included; `epochs` is None if the user's own code sets them."""
 
     trials: int
     epochs: int | None
 
 
 class Plan(NamedTuple):
-    """What ε costs: as this study searches it, and as a search over 1e-10 to 1e+10 without a probe would."""
+    """The cost of this study, and of a search over ε from 1e-10 to 1e+10 without a probe."""
 
     eps_points: int | None
-    """Values of ε tried; None for a continuous search."""
+    """Number of values of ε; None for a continuous search."""
     probed: bool
-    """Whether that number is the probe's, rather than the typical one."""
+    """Whether that number is known, not estimated."""
     study: Cost
     wide: Cost
     baselines: int
@@ -89,9 +89,9 @@ class Plan(NamedTuple):
 
 
 def plan(config: StudyConfig, found: EpsilonRange | None) -> Plan:
-    """Count trials and epochs before anything runs; `found` is the probed range where it is known already."""
+    """Count trials and epochs before a run; `found` is the probed range, if known."""
     assumed = found or EpsilonRange(lower=1e-6, upper=float(f"1e{TYPICAL_POINTS - 7}"))
-    # Whatever the rule for β₂ gives, it is one value.
+    # The rule for β₂ gives one value, whatever the number of batches.
     arms = spaces(config, assumed, batches_per_epoch=1)
     searched = arms.pop(config.optimizer.name)
     baselines = sum(_size(space) for space in arms.values())

@@ -1,6 +1,6 @@
 """The constrained space: the probe's range and the study's `search` section become axes, axes become cells.
 
-Pure: neither torch, optuna nor ray.
+Pure functions, without torch, optuna or ray.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from epsearch.records.epsilon import power_of_ten
 
 @dataclass(frozen=True)
 class Points:
-    """A finite choice, ascending."""
+    """A finite set of values, ascending."""
 
     values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Log-uniform between two positive ends (for beta2: log-uniform in 1 - beta2)."""
+    """Log-uniform between two positive ends (beta2: log-uniform in 1 - beta2)."""
 
     low: float
     high: float
@@ -32,11 +32,11 @@ class Interval:
 
 Axis = Points | Interval
 Space = Mapping[str, Axis]
-"""The axes of one arm by name: lr, eps, beta2 for an adaptive optimizer; lr alone for sgd_momentum."""
+"""The axes of one optimizer by name: lr, eps and beta2, or only lr for sgd_momentum."""
 
 
 def exponent_of(value: float) -> int | None:
-    """k where `value` is 10**k (to 1e-9), else None."""
+    """k if `value` is 10**k (relative tolerance 1e-9), else None."""
     if not (value > 0 and math.isfinite(value)):
         return None
     exponent = round(math.log10(value))
@@ -47,11 +47,11 @@ def decades(low: float, high: float) -> Points:
     """Every power of ten from low to high.
 
     Raises:
-        ValueError: an end is no power of ten, or low is above high.
+        ValueError: an end is not a power of ten, or low is above high.
     """
     first, last = exponent_of(low), exponent_of(high)
     if first is None or last is None or first > last:
-        raise ValueError(f"{low:g} to {high:g} is no ascending range of powers of ten")
+        raise ValueError(f"{low:g} to {high:g} is not an ascending range of powers of ten")
     return Points(tuple(power_of_ten(exponent) for exponent in range(first, last + 1)))
 
 
@@ -59,14 +59,14 @@ def beta2_decades(low: float, high: float) -> Points:
     """β₂ from low to high in powers of ten of 1 - β₂: 0.9, 0.99, 0.999 …
 
     Raises:
-        ValueError: 1 - low or 1 - high is no power of ten, or low is above high.
+        ValueError: 1 - low or 1 - high is not a power of ten, or low is above high.
     """
     complements = decades(round(1 - high, 15), round(1 - low, 15)).values
     return Points(tuple(beta2_of(complement) for complement in reversed(complements)))
 
 
 def beta2_of(complement: float) -> float:
-    """β₂ from 1 - β₂, without the dust of binary subtraction (0.999, not 0.9990000000000001)."""
+    """β₂ from 1 - β₂, without rounding errors (0.999, not 0.9990000000000001)."""
     return round(1 - complement, 15)
 
 
@@ -79,17 +79,17 @@ def auto_beta2(batches_per_epoch: int, beta1: float) -> float:
     """
     if batches_per_epoch < 1 or not 0 <= beta1 < 1:
         raise ValueError(f"needs batches_per_epoch >= 1 and 0 <= beta1 < 1, not {batches_per_epoch}, {beta1}")
-    # The 1e-9 keeps exact powers of ten (1000 batches) from being pushed a decade on by log10's rounding.
+    # Without the 1e-9, rounding in log10 would move exact powers of ten (1000 batches) up a decade.
     covers_epoch = math.ceil(math.log10(batches_per_epoch) - 1e-9)
     above_beta1 = math.ceil(-math.log10((1 - beta1) / 10) - 1e-9)
     return beta2_of(power_of_ten(-max(covers_epoch, above_beta1, 1)))
 
 
 def cells(space: Space) -> list[dict[str, float]]:
-    """Every combination of the axes' points, in an order whose beginning, however long, is spread over the space.
+    """Every combination of the axes' points, ordered so that any first part of it is spread over the space.
 
-    It begins in the middle, and at every moment every value of an axis has been in as many cells as any other, give or
-    take one. The same space gives the same order.
+    The order starts in the middle. In any first part, the values of an axis occur equally often, plus or minus one.
+    The order is deterministic.
 
     Raises:
         ValueError: an axis is continuous.
@@ -110,8 +110,8 @@ def cells(space: Space) -> list[dict[str, float]]:
 def _spread(number: int, sizes: Sequence[int]) -> list[int]:
     """The indices of a cell in the order of `cells`.
 
-    Every axis goes round its values, all at once. Where those before an axis are back at their beginning together with
-    it, it is moved on by a value, so that no cell comes twice.
+    All axes cycle through their values together. When an axis and those before it return to their start at the same
+    time, it skips ahead by one value, so that no cell repeats.
     """
     indices, inner = [], 1
     for axis, size in enumerate(sizes):
@@ -124,9 +124,9 @@ def _spread(number: int, sizes: Sequence[int]) -> list[int]:
 
 @functools.cache
 def _round(size: int, axis: int) -> list[int]:
-    """All indices of an axis: the middle, the ends, then the middle of the largest gap each time.
+    """All indices of an axis: the middle, the ends, then repeatedly the middle of the largest gap.
 
-    Every axis has a round of its own, mirrored or begun elsewhere, so that axes of one length do not go side by side.
+    Each axis has a different order, mirrored or shifted, so that axes of the same length do not move in step.
     """
     order = list(dict.fromkeys([(size - 1) // 2, size - 1, 0]))
     gaps = [(left - right, left, right) for left, right in itertools.pairwise(sorted(order))]

@@ -1,8 +1,8 @@
-"""YAML text to plain data that remembers the line of every key.
+"""Parse YAML into plain data, with the line of every key.
 
-Differences from PyYAML's `safe_load`, each because a study file would surprise without it: numbers are
+Unlike PyYAML's `safe_load`, so that a study file holds no surprises: numbers are
 YAML 1.2's (`1e-3` is one, `010` is ten, `1:30` is text), a key given twice is an error, tags (`!!python/object`) and
-merge keys (`<<`) are refused, and so is a file whose anchors expand without end or without measure.
+merge keys (`<<`) are refused, and so are recursive or oversized aliases.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 100_000
 MAX_VALUES = 10_000
-"""A study file has some 50 values; far more come from a wrong file or from anchors that multiply."""
+"""A study file has about 50 values; many more mean a wrong file or nested anchors."""
 MAX_DIGITS = 100
 
 
 @dataclass
 class Source:
-    """Parsed data and where each key of it was written (`"line 7"`, `"--set lr=1"`)."""
+    """Parsed data, and the origin of each key (`"line 7"`, `"--set lr=1"`)."""
 
     name: str
     data: dict[str, Any]
-    places: dict[KeyPath, str] = field(default_factory=dict)
+    origins: dict[KeyPath, str] = field(default_factory=dict)
     folder: Path = field(default_factory=Path.cwd)
 
-    def place(self, path: KeyPath) -> str:
-        """Where `path`, or the nearest parent of it that was written down, stands: `study.yaml, line 7`."""
+    def origin(self, path: KeyPath) -> str:
+        """The origin of `path` or of its nearest parent in the file: `study.yaml, line 7`."""
         for length in range(len(path), 0, -1):
-            if found := self.places.get(path[:length]):
+            if found := self.origins.get(path[:length]):
                 return f"{self.name}, {found}" if found.startswith("line") else found
         return self.name
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the core schema of YAML 1.2, and without tags."""
+    """SafeLoader with the core schema of YAML 1.2 and no tags."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
-            problem = "a study file has no use for tags (!…); write the plain value"
+            problem = "tags (!…) are not allowed in a study file; write the plain value"
             raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         return super().compose_node(parent, index)
 
@@ -73,17 +73,17 @@ def _construct_int(_: _Loader, node: yaml.ScalarNode) -> int:
     if len(node.value) > MAX_DIGITS:
         problem = f"a number of {len(node.value)} digits is too long"
         raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-    return int(node.value)  # SafeLoader's own reads 010 as octal
+    return int(node.value)  # SafeLoader reads 010 as octal
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 
 
 def parse_value(text: str, name: str) -> Any:
-    """One YAML value, as `--set key=value` gives it; `name` is what a message calls it.
+    """Parse one YAML value, as in `--set key=value`; messages call it `name`.
 
     Raises:
-        UserError: it is no YAML, repeats a key, or expands too far.
+        UserError: it is not YAML, repeats a key, or expands too far.
     """
     return _parse(text, name)[1]
 
@@ -95,28 +95,28 @@ def read_yaml(path: Path) -> Source:
         UserError: it cannot be read, is not text, not YAML, not a mapping, repeats a key, or expands too far.
     """
     name = clipped(str(path), 300)
-    places, data = _parse(_read_text(path, name), name)
+    origins, data = _parse(_read_text(path, name), name)
     if not isinstance(data, dict):
         found = "nothing" if data is None else "a list" if isinstance(data, list) else "one value"
         raise UserError(
-            f"{name}, line 1: a study file is a mapping of keys to values, but this holds {found}. "
+            f"{name}, line 1: a study file is a mapping of keys to values, but this file contains {found}. "
             f"`{command('init')}` writes a template."
         )
-    return Source(name, data, places, path.resolve().parent)
+    return Source(name, data, origins, path.resolve().parent)
 
 
 def _parse(text: str, name: str) -> tuple[dict[KeyPath, str], Any]:
-    """Where each key stands, and the data."""
-    places: dict[KeyPath, str] = {}
+    """The origin of each key, and the data."""
+    origins: dict[KeyPath, str] = {}
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
-                return places, None
+                return origins, None
             _check_expansion(name, node)
-            _index(name, loader, node, (), places)
-            return places, loader.construct_document(node)
+            _index(name, loader, node, (), origins)
+            return origins, loader.construct_document(node)
         finally:
             loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
@@ -139,12 +139,14 @@ _HINTS = {
 
 
 def _reason(error: Exception) -> str:
-    """PyYAML's own words in one line, with the remedy where they lack one."""
+    """PyYAML's message on one line, with a hint."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, yaml.reader.ReaderError):
         return (
-            f"it holds the control character {chr(error.character)!r}" if error.encoding == "unicode" else error.reason
+            f"it contains the control character {chr(error.character)!r}"
+            if error.encoding == "unicode"
+            else error.reason
         )
     assert isinstance(error, yaml.MarkedYAMLError)
     problem, context = error.problem or "", error.context or ""
@@ -170,7 +172,7 @@ def _read_text(path: Path, name: str) -> str:
     except (OSError, ValueError) as error:
         raise UserError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if len(content) > MAX_BYTES:
-        raise UserError(f"{name}: is larger than {MAX_BYTES:,} bytes, so it is no study file.")
+        raise UserError(f"{name}: is larger than {MAX_BYTES:,} bytes, too large for a study file.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -181,7 +183,7 @@ def _read_text(path: Path, name: str) -> str:
 
 
 def _check_expansion(name: str, root: yaml.Node) -> None:
-    """Count the values the aliases expand to, by node and not by visit: a bomb is counted, not exploded."""
+    """Count the values that aliases expand to, without expanding them."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
@@ -206,12 +208,12 @@ def _check_expansion(name: str, root: yaml.Node) -> None:
         )
 
 
-def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dict[KeyPath, str]) -> None:
-    """Note the line of every key, and refuse keys given twice (PyYAML silently keeps the last)."""
+def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, origins: dict[KeyPath, str]) -> None:
+    """Record the line of every key, and refuse duplicate keys (PyYAML silently keeps the last)."""
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
-            places[(*at, index)] = f"line {child.start_mark.line + 1}"
-            _index(name, loader, child, (*at, index), places)
+            origins[(*at, index)] = f"line {child.start_mark.line + 1}"
+            _index(name, loader, child, (*at, index), origins)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: dict[Hashable, int] = {}
@@ -220,11 +222,11 @@ def _index(name: str, loader: _Loader, node: yaml.Node, at: KeyPath, places: dic
         key = loader.construct_object(key_node, deep=True)
         if not isinstance(key, str):
             raise UserError(
-                f"{name}, line {line}: the key {clipped(repr(key), 60)} is no text; quote it or give it a name."
+                f"{name}, line {line}: the key {clipped(repr(key), 60)} is not text; quote it or rename it."
             )
         if key in seen:
             full = clipped(".".join(map(str, (*at, key))), 100)
             raise UserError(f"{name}, line {line}: {full} is given twice (first on line {seen[key]}); remove one.")
         seen[key] = line
-        places[(*at, key)] = f"line {line}"
-        _index(name, loader, value_node, (*at, key), places)
+        origins[(*at, key)] = f"line {line}"
+        _index(name, loader, value_node, (*at, key), origins)

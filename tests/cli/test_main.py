@@ -91,17 +91,17 @@ def own(command_line: CommandLine) -> CommandLine:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("training.epochs", "--set training.epochs: is no KEY=VALUE, e.g. --set training.epochs=15."),
-        ("=3", "--set =3: is no KEY=VALUE"),
-        ("a..b=3", "--set a..b=3: is no KEY=VALUE"),
-        ("name.x=1", "--set name.x=1: name is no section of s.yaml."),
-        ("search.lr.low=1", "--set search.lr.low=1: search.lr is no section of s.yaml."),
+        ("training.epochs", "--set training.epochs: must have the form KEY=VALUE, e.g. --set training.epochs=15."),
+        ("=3", "--set =3: must have the form KEY=VALUE"),
+        ("a..b=3", "--set a..b=3: must have the form KEY=VALUE"),
+        ("name.x=1", "--set name.x=1: name is not a section of s.yaml."),
+        ("search.lr.low=1", "--set search.lr.low=1: search.lr is not a section of s.yaml."),
         ("training.seeds=[1,", "the value of --set training.seeds, line 1: cannot be read as YAML: expected the node"),
         ("search={eps: grid, eps: grid}", "the value of --set search, line 1: eps is given twice"),
         ("training.epoch=3", '--set training.epoch=3: training.epoch: no such key. Did you mean "epochs"?'),
         ("trainin.epochs=3", '--set trainin.epochs=3: trainin: no such key. Did you mean "training"?'),
         ("training.epochs=ten", "--set training.epochs=ten: training.epochs: expected a whole number, found 'ten'."),
-        ("search.lr={low:1e-4,high:1}", "search.lr.low:1e-4: no such key. YAML wants a space after the colon."),
+        ("search.lr={low:1e-4,high:1}", "search.lr.low:1e-4: no such key. YAML needs a space after the colon."),
         ("engine.storage=5", "engine.storage: expected text, found 5."),
     ],
 )
@@ -274,13 +274,13 @@ def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeyp
 def test_wrong_directories(small: CommandLine) -> None:
     refuses, folder = small.refuses, small.folder
     (folder / "file").write_text("")
-    assert refuses("run", "s.yaml", "--dir", "file").endswith("(it is a file); name another with --dir DIR.")
-    assert refuses("run", "s.yaml", "--dir", "x" * 300).endswith("(File name too long); name another with --dir DIR.")
+    assert refuses("run", "s.yaml", "--dir", "file").endswith("(it is a file); choose another with --dir DIR.")
+    assert refuses("run", "s.yaml", "--dir", "x" * 300).endswith("(File name too long); choose another with --dir DIR.")
     (folder / "s.yaml").rename(folder / "study.yaml")
     for command in ("report", "dashboard"):
         for directory in (".", "file", "nowhere"):
-            assert "is no run directory: it has no study.yaml that epsearch wrote." in refuses(command, directory)
-    assert "is a study file, which this run would overwrite" in refuses("run", "study.yaml", "--dir", ".")
+            assert "is not a run directory: it has no study.yaml written by epsearch." in refuses(command, directory)
+    assert "is a study file that this run would overwrite" in refuses("run", "study.yaml", "--dir", ".")
     assert (folder / "study.yaml").read_text() == SMALL
 
 
@@ -315,12 +315,15 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     ("text", "arguments", "expected"),
     [
         pytest.param("a: [1\nb: 2\n", ["check"], "s.yaml, line 2: cannot be read as YAML: expected ','", id="no YAML"),
-        pytest.param(SMALL + "foo: 1", ["run"], "s.yaml, line 4: foo: no such key. There are: name", id="wrong study"),
+        pytest.param(SMALL + "foo: 1", ["run"], "s.yaml, line 4: foo: no such key. Choose from", id="wrong study"),
         pytest.param(
-            SMALL, ["run", "--set", "x"], "--set x: is no KEY=VALUE, e.g. --set training", id="wrong override"
+            SMALL,
+            ["run", "--set", "x"],
+            "--set x: must have the form KEY=VALUE, e.g. --set",
+            id="wrong override",
         ),
         pytest.param(
-            SMALL, ["run", "--dir", "s.yaml"], "(it is a file); name another with --dir DIR.", id="wrong place"
+            SMALL, ["run", "--dir", "s.yaml"], "(it is a file); choose another with --dir DIR.", id="wrong place"
         ),
         pytest.param("workload: {train: 'a:b'}", ["run"], "line 1: workload.train: no module named a,", id="no module"),
         pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
@@ -369,7 +372,7 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
         assert first.stdout is not None
         assert first.stdout.readline().startswith("trials: ")
         message = own.refuses("run", "s.yaml")
-        assert message == f"{folder}/runs/s: another epsearch is running this study; wait for it or end it."
+        assert message == f"{folder}/runs/s: another epsearch process is running this study; wait for it or stop it."
     finally:
         first.send_signal(signal.SIGINT)
         assert first.wait(timeout=60) == 130

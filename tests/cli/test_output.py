@@ -137,13 +137,13 @@ def test_an_output_that_is_not_utf_8(environment: dict[str, str], study_folder: 
     study_folder.write(QUICK, name="a/😀")
     wrong = shell(study_folder.path, f"{PROGRAM} check study.yaml", **environment)
     assert wrong.returncode == 2
-    assert "cannot name a run directory" in wrong.stderr
+    assert "cannot be the name of a run directory" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     study_folder.write(QUICK, name="x 😀")
     named = shell(study_folder.path, f"{PROGRAM} check study.yaml", **environment)
     if environment is ASCII:
         assert named.returncode == 2
-        assert "has letters that file names cannot have in this locale (ascii); set PYTHONUTF8=1" in named.stderr
+        assert "has letters that file names in this locale (ascii) cannot have; set PYTHONUTF8=1" in named.stderr
     else:
         assert (named.returncode, named.stderr) == (0, "")
         assert "name: x \\U0001f600\n" in named.stdout

@@ -148,7 +148,7 @@ def test_one_driver_at_a_time(study_folder: StudyFolder) -> None:
     wait_for_settled(study_folder, 1, driver)
     second = study_folder.run()
     assert second.returncode == 2
-    assert "another epsearch is running this study" in second.stderr
+    assert "another epsearch process is running this study" in second.stderr
     driver.communicate(timeout=60)
     assert driver.returncode == 0
 

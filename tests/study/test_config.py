@@ -32,7 +32,7 @@ LINE_1 = "workload: {name: vision, dataset: digits, model: mlp}\n"
 
 WRONG: dict[str, tuple[str, ...]] = {
     # Keys.
-    "unknown key": ("foo: 1", "line 2: foo: no such key. There are: name, workload, optimizer"),
+    "unknown key": ("foo: 1", "line 2: foo: no such key. Choose from: name, workload, optimizer"),
     "misspelt section": ("serch: {eps: grid}", 'line 2: serch: no such key. Did you mean "search"?'),
     "misspelt key": ("training:\n  epohcs: 3", 'line 3: training.epohcs: no such key. Did you mean "epochs"?'),
     "misspelt key, deeper": (
@@ -52,7 +52,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "training: {eps: 1e-8}",
         "line 2: training.eps: no such key. Did you mean probe.eps or search.eps?",
     ),
-    "no space after the colon": ("training: {epochs:3}", "training.epochs:3: no such key. YAML wants a space after"),
+    "no space after the colon": ("training: {epochs:3}", "training.epochs:3: no such key. YAML needs a space after"),
     "dotted key": ("training.epochs: 3", "line 2: training.epochs: no such key."),
     "merge key": ("training: {<<: {epochs: 3}}", "line 2: training.<<: no such key."),
     "key that would colour the terminal": ('"\\e[31mred": 1', r"line 2: '\x1b[31mred': no such key."),
@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "misspelt optimizer": ("optimizer: {name: adma}", "optimizer.name: no optimizer called 'adma'.", "adamw"),
     "baseline as the optimizer": (
         "optimizer: {name: sgd_momentum}",
-        "optimizer.name: sgd_momentum has no ε to search; keep an adaptive optimizer here, and compare it with SGD by "
+        "optimizer.name: sgd_momentum has no ε to search; choose an adaptive optimizer, and compare it with SGD by "
         "search.baselines: [sgd_momentum].",
     ),
     "sgd as the optimizer": ("optimizer: {name: sgd}", "optimizer.name: sgd has no ε", "baselines: [sgd_momentum]"),
@@ -80,7 +80,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "misspelt beta2": ("search: {beta2: automatic}", "search.beta2: expected auto, a number", 'Did you mean "auto"?'),
     "keyword where there is none": ("search: {lr: auto}", "search.lr: expected a number, a list", "found 'auto'."),
     "name over two lines": ('optimizer: {name: "ad\\nam"}', r"no optimizer called 'ad\nam'. Did you mean"),
-    "endless name": (f"optimizer: {{name: {'a' * 500}}}", f"called '{'a' * 58}…. There are:"),
+    "endless name": (f"optimizer: {{name: {'a' * 500}}}", f"called '{'a' * 58}…. Choose from:"),
     "misspelt precision": (
         "training: {precision: fp16}",
         "precision: expected 'float32', 'tf32', 'bfloat16', 'float16' or 'float64', found 'fp16'.",
@@ -89,11 +89,11 @@ WRONG: dict[str, tuple[str, ...]] = {
     "misspelt device": ("training: {device: gpu}", "expected auto (a GPU if there is one), cpu, cuda", "found 'gpu'."),
     "unknown metric": (
         "metric: {name: f1}",
-        'line 2: metric: what is better for "f1" is not known; add goal: maximize or goal: minimize.',
+        'line 2: metric: should "f1" be maximized or minimized? Add goal: maximize or goal: minimize.',
     ),
     "metric that is not reported": (
         "metric: {name: perplexity}",
-        "line 2: metric.name: the workload vision reports no 'perplexity'. There are: accuracy, loss.",
+        "line 2: metric.name: the workload vision reports no 'perplexity'. Choose from: accuracy, loss.",
     ),
     # Types.
     "text for a number": ("training: {epochs: ten}", "training.epochs: expected a whole number, found 'ten'."),
@@ -122,15 +122,15 @@ WRONG: dict[str, tuple[str, ...]] = {
     "list in a list": ("search: {lr: [[1e-3]]}", "search.lr.0: expected a number, found [0.001]."),
     "section without keys": (
         "training:",
-        "line 2: training: found an empty value, but this is a section of keys: epochs",
+        "line 2: training: found an empty value, expected a section with the keys epochs",
     ),
-    "list for a section": ("training: [1, 2]", "training: found [1, 2], but this is a section of keys: epochs"),
-    "number for a section": ("training: 5", "training: found 5, but this is a section of keys: epochs"),
-    "name for a section": ("optimizer: adam", "optimizer: found 'adam', but this is a section of keys: name, beta1"),
+    "list for a section": ("training: [1, 2]", "training: found [1, 2], expected a section with the keys epochs"),
+    "number for a section": ("training: 5", "training: found 5, expected a section with the keys epochs"),
+    "name for a section": ("optimizer: adam", "optimizer: found 'adam', expected a section with the keys name, beta1"),
     "nested far too deep": (
         "search: " + "[" * 150 + "]" * 150,
         "search: found [[[[[",
-        "this is a section of keys: eps",
+        "expected a section with the keys eps",
     ),
     "key without a value": ("probe: {lr: }", "probe.lr: expected a number, found an empty value. Write a value, or"),
     # Numbers out of range.
@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "no time for a trial": ("engine: {trial_timeout: 0}", "engine.trial_timeout: expected a number above 0, found 0."),
     "Ray Client": (
         "engine: {name: ray, address: 'ray://head:10001'}",
-        "line 2: engine.address: a Ray Client has Tune run in the cluster",
+        "line 2: engine.address: a Ray Client would run Tune in the cluster",
         "with address: auto.",
     ),
     "trials together by Ray": (
@@ -200,12 +200,15 @@ WRONG: dict[str, tuple[str, ...]] = {
         "search.lr: low (0.1) is above high (0.0001); swap them",
     ),
     "low equals high": ("search: {eps: {low: 1e-2, high: 0.01}}", "are both 0.01; for one value write 0.01 alone"),
-    "percentiles reversed": ("probe: {percentiles: [98, 2]}", "percentiles: must ascend, e.g. [2, 98], not [98, 2]."),
+    "percentiles reversed": (
+        "probe: {percentiles: [98, 2]}",
+        "percentiles: must be ascending, e.g. [2, 98], not [98",
+    ),
     "three percentiles": ("probe: {percentiles: [2, 50, 98]}", "expected at most 2 values, found [2, 50, 98]."),
     "one percentile": ("probe: {percentiles: [2]}", "percentiles: needs at least 2 values."),
     "decay at no epoch": (
         "training: {lr_decay: {factor: 0.1}}",
-        "training.lr_decay.at: this key is missing. After how",
+        "training.lr_decay.at: this key is missing. Epochs after",
     ),
     "decay to nothing": ("training: {lr_decay: {factor: 0, at: [1]}}", "lr_decay.factor: expected a number above 0"),
     "misspelt decay": ("training: {lr_decay: cosin}", "training.lr_decay: expected cosine or {factor: 0.1, at: [15]}"),
@@ -225,7 +228,7 @@ WRONG: dict[str, tuple[str, ...]] = {
         "line 2: search.sgd_lr: the ends of a grid must be powers of ten",
     ),
     # Combinations.
-    "grid with trials": ("engine: {trials: 4}", "line 2: engine.trials: sampler grid runs every cell; remove trials"),
+    "grid with trials": ("engine: {trials: 4}", "line 2: engine.trials: the grid runs every cell; remove trials"),
     "sampler without trials": (
         "engine: {sampler: tpe}",
         "engine.sampler: tpe needs a number of trials, e.g. trials: 40",
@@ -233,25 +236,31 @@ WRONG: dict[str, tuple[str, ...]] = {
     "continuous grid": ("search: {eps: continuous}", "search.eps: a grid has no continuous axis; write eps: grid, or"),
     "points for cmaes": (
         "\nengine: {sampler: cmaes, trials: 4}",
-        "line 3: engine.sampler: cmaes cannot choose among points, as search.eps: grid asks; write eps: continuous, or",
+        "line 3: engine.sampler: cmaes cannot choose among given values, as search.eps: grid requires; "
+        "write eps: continuous, or",
     ),
     "list for qmc": (
         "search: {eps: continuous, lr: [1e-3, 1e-2]}\nengine: {sampler: qmc, trials: 4}",
-        "line 3: engine.sampler: qmc cannot choose among points, as search.lr: [0.001, 0.01] asks; write lr: {low: …,",
+        "line 3: engine.sampler: qmc cannot choose among given values, as search.lr: [0.001, 0.01] "
+        "requires; write lr: {low: …,",
     ),
     "wilcoxon with one seed": (
         "engine: {pruner: wilcoxon}",
         "wilcoxon compares trials seed by seed; it needs at least two",
     ),
     # The name becomes a directory.
-    "slash in the name": ("name: a/b", "line 2: name: 'a/b' cannot name a run directory: no slashes"),
-    "name that leads out": ("name: ../x", "line 2: name: '../x' cannot name a run directory", "use --dir DIR."),
-    "name of the folder above": ("name: ..", "name: '..' cannot name a run directory"),
-    "line break in the name": ('name: "a\\nb"', r"name: 'a\nb' cannot name a run directory"),
-    "zero byte in the name": ('name: "a\\0b"', r"name: 'a\x00b' cannot name a run directory"),
-    "half a character in the name": ('name: "\\ud800"', r"name: '\ud800' cannot name a run directory"),
-    "name too long": (f"name: {'x' * 201}", "name: is longer than a file name can be; use at most 200 bytes."),
-    "empty name": ("name: ''", "name: must not be empty nor begin or end with a space."),
+    "slash in the name": ("name: a/b", "line 2: name: 'a/b' cannot be the name of a run directory: no slashes"),
+    "name that leads out": (
+        "name: ../x",
+        "line 2: name: '../x' cannot be the name of a run",
+        "use --dir DIR.",
+    ),
+    "name of the folder above": ("name: ..", "name: '..' cannot be the name of a run directory"),
+    "line break in the name": ('name: "a\\nb"', r"name: 'a\nb' cannot be the name of a run directory"),
+    "zero byte in the name": ('name: "a\\0b"', r"name: 'a\x00b' cannot be the name of a run directory"),
+    "half a character in the name": ('name: "\\ud800"', r"name: '\ud800' cannot be the name of a run directory"),
+    "name too long": (f"name: {'x' * 201}", "name: is too long for a file name; use at most 200 bytes."),
+    "empty name": ("name: ''", "name: must not be empty, or begin or end with a space."),
     "name without a value": ("name:", "name: expected text, found an empty value. Write a value, or remove the key."),
 }
 
@@ -259,10 +268,10 @@ WRONG_WORKLOADS: dict[str, tuple[str, ...]] = {
     "none": ("name: x", "s.yaml: workload: this key is missing. What is trained, e.g. {name: vision, dataset: digits"),
     "without keys": (
         "workload:",
-        "line 1: workload: found an empty value, but this is a section of keys: name, dataset",
+        "line 1: workload: found an empty value, expected a section with the keys name, dataset",
     ),
-    "a list": ("workload: [vision]", "workload: found ['vision'], but this is a section of keys"),
-    "a name": ("workload: vision", "workload: found 'vision', but this is a section of keys"),
+    "a list": ("workload: [vision]", "workload: found ['vision'], expected a section with the keys"),
+    "a name": ("workload: vision", "workload: found 'vision', expected a section with the keys"),
     "no form": ("workload: {dataset: digits}", "workload: needs exactly one of name, object and train, but has none"),
     "two forms": (
         "workload: {name: vision, dataset: digits, model: mlp, train: 'a:b'}",
@@ -277,18 +286,21 @@ WRONG_WORKLOADS: dict[str, tuple[str, ...]] = {
         "workload:\n  name: vision\n  dataset: digits\n  model: mpl",
         "line 4: workload.model: no model called 'mpl'. Did you mean \"mlp\"?",
     ),
-    "no model": ("workload: {name: vision, dataset: digits}", "the workload vision needs a model. There are: mlp, cnn"),
+    "no model": (
+        "workload: {name: vision, dataset: digits}",
+        "the workload vision needs a model. Choose from: mlp",
+    ),
     "misspelt augmentation": (
         "workload: {name: vision, dataset: digits, model: mlp, augment: [crop, flop]}",
         "line 1: workload.augment.1: no augmentation called 'flop'. Did you mean \"flip\"?",
     ),
     "key of another dataset": (
         "workload: {name: vision, dataset: digits, model: mlp, bptt: 70}",
-        "line 1: workload.bptt: is no key of vision with the dataset digits; remove it.",
+        "line 1: workload.bptt: does not apply to vision with the dataset digits; remove it.",
     ),
     "validation part that is not there": (
         "workload: {name: vision, dataset: digits, model: mlp, validation: own}",
-        "line 1: workload.validation: digits has no validation part of its own; write a share of its training data",
+        "line 1: workload.validation: digits has no validation set; write a share of its training data",
     ),
     "validation on most of the data": (
         "workload: {name: vision, dataset: digits, model: mlp, validation: 0.9}",
@@ -296,24 +308,32 @@ WRONG_WORKLOADS: dict[str, tuple[str, ...]] = {
     ),
     "clipping in one's own loop": (
         "workload: {train: 'a:b'}\ntraining: {clip_norm: 0.25}",
-        "line 2: training.clip_norm: is for epsearch's own loop; do it in your train(run).",
+        "line 2: training.clip_norm: is for epsearch's training loop; do it in your train(run).",
     ),
     "autocast in one's own loop": (
         "workload: {train: 'a:b'}\ntraining: {precision: bfloat16}",
-        "line 2: training.precision: bfloat16 is for epsearch's own loop; use torch.autocast in your train(run).",
+        "line 2: training.precision: bfloat16 is for epsearch's training loop; use torch.autocast in your train(run).",
     ),
     "dataset of one's own code": (
         "workload: {train: 'a:b', dataset: digits}",
         "line 1: workload.dataset: belongs to a named workload, not to train; remove it.",
     ),
-    "train without a colon": ("workload: {train: a.b}", "workload.train: 'a.b' is no \"module:name\", e.g.", ":train."),
-    "object without a colon": ("workload: {object: a}", "workload.object: 'a' is no \"module:name\"", ":MyWorkload."),
+    "train without a colon": (
+        "workload: {train: a.b}",
+        "train: 'a.b' is not of the form \"module:name\", e.g.",
+        ":train.",
+    ),
+    "object without a colon": (
+        "workload: {object: a}",
+        "object: 'a' is not of the form \"module:name\"",
+        ":MyWorkload.",
+    ),
     "train in a file": ("workload: {train: 'a.py:b'}", 'workload.train: names a file; write the module, "a:b".'),
-    "train in a folder": ("workload: {train: 'x/a:b'}", "workload.train: 'x/a:b' is no \"module:name\""),
-    "relative module": ("workload: {train: '.a:b'}", "workload.train: '.a:b' is no \"module:name\""),
+    "train in a folder": ("workload: {train: 'x/a:b'}", "workload.train: 'x/a:b' is not of the form \"module:name\""),
+    "relative module": ("workload: {train: '.a:b'}", "workload.train: '.a:b' is not of the form \"module:name\""),
     "auto beta2 without a probe": (
         "workload: {train: 'a:b'}\nsearch: {eps: [1e-3]}",
-        "line 2: search.beta2: auto counts the batches of an epoch while probing, and with eps given there is no ",
+        "line 2: search.beta2: auto counts the batches of an epoch during the probe, but with eps set there is no ",
         "; write a number, e.g. beta2: 0.999.",
     ),
 }
@@ -395,7 +415,7 @@ def test_the_environment_names_the_storage(tmp_path: Path, monkeypatch: pytest.M
     config = written(tmp_path, LINE_1 + "engine: {storage: 'sqlite:///a.db'}")
     assert config.engine.storage == "postgresql://u:secret@db/x"
     assert "secret" not in to_yaml(config)
-    with pytest.raises(UserError, match=r"^EPSEARCH_STORAGE: engine is no section of .*s\.yaml\.$"):
+    with pytest.raises(UserError, match=r"^EPSEARCH_STORAGE: engine is not a section of .*s\.yaml\.$"):
         written(tmp_path, LINE_1 + "engine: 5")
 
 
@@ -652,7 +672,7 @@ KEY = "k" * 1000  # YAML has none longer
     ("text", "settings", "expected"),
     [
         (LINE_1 + f"{KEY}: 1", (), "s.yaml, line 2: kkkkk"),
-        (LINE_1 + f"training: {{{KEY}: 1}}", (), "no such key. There are: epochs"),
+        (LINE_1 + f"training: {{{KEY}: 1}}", (), "no such key. Choose from: epochs"),
         (LINE_1 + f"{KEY}: 1\n{KEY}: 2", (), "is given twice"),
         (LINE_1 + f"optimizer: {{name: {LONG}}}", (), "optimizer.name: no optimizer called"),
         (
@@ -661,12 +681,12 @@ KEY = "k" * 1000  # YAML has none longer
             "search.lr.0: expected a number",
         ),
         (LINE_1 + f"search: {{eps: {[1, 1] * 999}}}", (), "lists a value twice"),
-        (LINE_1 + f"name: a/{LONG}", (), "cannot name a run directory"),
+        (LINE_1 + f"name: a/{LONG}", (), "cannot be the name of a run directory"),
         (LINE_1 + "a: &" + LONG + " 1\nb: *" + LONG[:-1], (), "undefined alias"),
         (LINE_1, (f"{LONG}=1",), "--set kkkkk"),
         (LINE_1, (f"training.epochs={LONG}",), "expected a whole number, found 'kkkkk"),
-        (LINE_1, (LONG,), "is no KEY=VALUE"),
-        (LINE_1 + "name: x", (f"name.{LONG}=1",), "is no section"),
+        (LINE_1, (LONG,), "must have the form KEY=VALUE"),
+        (LINE_1 + "name: x", (f"name.{LONG}=1",), "is not a section"),
         (LINE_1, (f"{LONG}=[",), "cannot be read as YAML"),
     ],
 )

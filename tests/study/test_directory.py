@@ -119,7 +119,7 @@ def test_one_driver_at_a_time(tmp_path: Path) -> None:
     config = study(tmp_path)
     place = RunDirectory(tmp_path / "run")
     with place.taken_for(config):
-        with pytest.raises(UserError, match="another epsearch is running this study; wait for it or end it"):
+        with pytest.raises(UserError, match="another epsearch process is running this study; wait for it or stop it"):
             take(tmp_path)
         # A report may be drawn meanwhile.
         assert place.load().name == "s"
@@ -130,16 +130,16 @@ def test_a_study_file_of_the_users_is_not_overwritten(tmp_path: Path) -> None:
     """`epsearch run study.yaml --dir .` would replace the commented file by the resolved one."""
     (tmp_path / "study.yaml").write_text(VISION + "# my notes\n")
     overwriting = RunDirectory(tmp_path).taken_for(load_study(tmp_path / "study.yaml"))
-    with pytest.raises(UserError, match=r"study\.yaml: is a study file, which this run would overwrite"), overwriting:
+    with pytest.raises(UserError, match=r"study\.yaml: is a study file that this run would overwrite"), overwriting:
         pass
     assert "my notes" in (tmp_path / "study.yaml").read_text()
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         RunDirectory(tmp_path).load()
 
 
 def test_what_is_no_run_directory(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path, tmp_path / ("x" * 300)):
-        with pytest.raises(UserError, match=r"is no run directory: it has no study\.yaml that epsearch wrote\.$"):
+        with pytest.raises(UserError, match=r"is not a run directory: it has no study\.yaml written by epsearch\.$"):
             RunDirectory(path).load()
     take(tmp_path)
     with pytest.raises(UserError, match=rf"Did you mean {tmp_path}/run\?"):
@@ -151,7 +151,7 @@ def test_what_is_no_run_directory(tmp_path: Path) -> None:
 )
 def test_where_no_directory_can_be(name: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    message = rf"cannot be used as a run directory \(.*{why}.*\); name another with --dir DIR\.$"
+    message = rf"cannot be used as a run directory \(.*{why}.*\); choose another with --dir DIR\.$"
     with pytest.raises(UserError, match=message), RunDirectory(tmp_path / name).taken_for(study(tmp_path)):
         pass
 

@@ -32,7 +32,7 @@ def test_decades() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(3e-4, 1e-1), (1e-4, 0.5), (1e-1, 1e-4), (0, 1), (-1, 1), (1, math.inf)])
 def test_decades_refuse(low: float, high: float) -> None:
-    with pytest.raises(ValueError, match="no ascending range of powers of ten"):
+    with pytest.raises(ValueError, match="not an ascending range of powers of ten"):
         decades(low, high)
 
 

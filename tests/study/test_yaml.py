@@ -54,12 +54,12 @@ def test_lines_of_keys(tmp_path: Path) -> None:
     source = read_yaml(path)
     assert source.data == {"a": 1, "b": {"c": [1, 2]}}
     assert source.folder == tmp_path
-    lines = {key: source.place(key).rpartition(" ")[2] for key in source.places}
+    lines = {key: source.origin(key).rpartition(" ")[2] for key in source.origins}
     assert lines == {("a",): "2", ("b",): "3", ("b", "c"): "4", ("b", "c", 0): "4", ("b", "c", 1): "5"}
-    assert source.place(("b", "c")) == f"{path}, line 4"
+    assert source.origin(("b", "c")) == f"{path}, line 4"
     # A key that is not there stands where its section does; one whose section is not there, in the file.
-    assert source.place(("b", "x", "y")) == f"{path}, line 3"
-    assert source.place(("x",)) == str(path)
+    assert source.origin(("b", "x", "y")) == f"{path}, line 3"
+    assert source.origin(("x",)) == str(path)
 
 
 def test_an_anchor_may_be_used(tmp_path: Path) -> None:
@@ -71,10 +71,10 @@ def test_an_anchor_may_be_used(tmp_path: Path) -> None:
 BOMB = "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
 
 WRONG = {
-    "empty": ("", "line 1", "holds nothing", "`epsearch init` writes a template"),
-    "only a comment": ("\n# nothing yet\n", "line 1", "holds nothing"),
-    "a list": ("- name: a\n- b\n", "line 1", "a mapping of keys to values, but this holds a list"),
-    "one value": ("hello\n", "line 1", "holds one value"),
+    "empty": ("", "line 1", "contains nothing", "`epsearch init` writes a template"),
+    "only a comment": ("\n# nothing yet\n", "line 1", "contains nothing"),
+    "a list": ("- name: a\n- b\n", "line 1", "a mapping of keys to values, but this file contains a list"),
+    "one value": ("hello\n", "line 1", "contains one value"),
     "unclosed bracket": ("a: 1\nb: [1, 2\nc: 3\n", "line 3", "expected ',' or ']', but got ':'", "begins on line 2"),
     "unclosed brace": ("a: {b: 1\nc: 3\n", "line 2", "expected ',' or '}'", "flow mapping that begins on line 1"),
     "unclosed quote": ("a: 'b\nc: d\n", "line 3", "quoted scalar that begins on line 1"),
@@ -88,19 +88,23 @@ WRONG = {
     "anchor in itself": ("a: 1\nb: &x {c: *x}\n", "line 2: an anchor contains itself; write it out"),
     "unknown anchor": ("a: *nope\n", "line 1", "found undefined alias 'nope'"),
     "nested deeply": ("a: " + "[" * 5000 + "]" * 5000, "it is nested too deeply"),
-    "python tag": ("a: 1\nb: !!python/object/apply:os.system ['touch oops']\n", "line 2", "no use for tags"),
-    "bare tag": ("a: ! x\n", "line 1", "no use for tags"),
+    "python tag": (
+        "a: 1\nb: !!python/object/apply:os.system ['touch oops']\n",
+        "line 2",
+        "are not allowed in a study file",
+    ),
+    "bare tag": ("a: ! x\n", "line 1", "are not allowed in a study file"),
     "own tag": ("a: !thing x\n", "line 1", "write the plain value"),
-    "broken standard tag": ("a: !!timestamp nonsense\n", "line 1", "no use for tags"),
-    "number as a key": ("a: {1: 2}\n", "line 1: the key 1 is no text; quote it"),
-    "truth as a key": ("\ntrue: 2\n", "line 2: the key True is no text"),
-    "list as a key": ("[a, b]: 2\n", "line 1: the key ['a', 'b'] is no text"),
+    "broken standard tag": ("a: !!timestamp nonsense\n", "line 1", "are not allowed in a study file"),
+    "number as a key": ("a: {1: 2}\n", "line 1: the key 1 is not text; quote it"),
+    "truth as a key": ("\ntrue: 2\n", "line 2: the key True is not text"),
+    "list as a key": ("[a, b]: 2\n", "line 1: the key ['a', 'b'] is not text"),
     "unhashable in a key": ("{[a]: b}: 2\n", "line 1", "found unhashable key"),
     "two documents": ("a: 1\n---\nb: 2\n", "line 2", "expected a single document in the stream, but found another"),
     "control character": ("a: 1\nb: x\x07y\n", "line 2", r"the control character '\x07'"),
     "endless number": ("a: 1\nb: " + "9" * 5000, "line 2", "a number of 5000 digits is too long"),
     "too many values": ("a:\n" + "- 1\n" * 11_000, "holds 11,003 values"),
-    "too large": ("a: " + "x" * MAX_BYTES, f"larger than {MAX_BYTES:,} bytes, so it is no study file"),
+    "too large": ("a: " + "x" * MAX_BYTES, f"larger than {MAX_BYTES:,} bytes, too large for a study file"),
 }
 
 
@@ -121,8 +125,8 @@ def test_wrong_files(case: str, command_line: CommandLine) -> None:
     [
         (b"a: 1\nb: caf\xe9\n", "s.yaml, line 2: is not UTF-8 text (byte 0xe9); save it as UTF-8."),
         ("a: 1\n".encode("utf-16"), "s.yaml, line 1: is not UTF-8 text (byte 0xff); save it as UTF-8."),
-        (bytes(range(128)), r"s.yaml, line 1: cannot be read as YAML: it holds the control character '\x00'."),
-        (b"PK\x03\x04" + b"\0" * 2_000_000, "s.yaml: is larger than 100,000 bytes, so it is no study file."),
+        (bytes(range(128)), r"s.yaml, line 1: cannot be read as YAML: it contains the control character '\x00'."),
+        (b"PK\x03\x04" + b"\0" * 2_000_000, "s.yaml: is larger than 100,000 bytes, too large for a study file."),
     ],
     ids=["latin-1", "utf-16", "ascii control characters", "2 MB of a zip file"],
 )

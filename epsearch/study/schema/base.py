@@ -26,18 +26,18 @@ from epsearch.study.yaml import KeyPath
 
 
 def wrong(message: str, at: KeyPath = ()) -> PydanticCustomError:
-    """A validation error with our own words; `at` names a key below the model that raises it."""
+    """A validation error with its own message; `at` is a key below the model that raises it."""
     return PydanticCustomError("epsearch", "{message}", {"message": message, "at": at})
 
 
 def one_of(kind: str, names: Sequence[str]) -> Any:
-    """A text that must be one of `names`."""
+    """The type of a text that must be one of `names`."""
 
     def check(value: str) -> str:
         if value not in names:
             if kind == "optimizer" and (value in BASELINES or value.lower() in ("sgd", "momentum", "nesterov")):
                 raise wrong(
-                    f"{value} has no ε to search; keep an adaptive optimizer here, and compare it with SGD by "
+                    f"{value} has no ε to search; choose an adaptive optimizer, and compare it with SGD by "
                     "search.baselines: [sgd_momentum]."
                 )
             raise wrong(f"no {kind} called {shown(value)}. {suggestion(value, names)}")
@@ -56,13 +56,13 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Section(BaseModel):
-    """A mapping of the study file: unknown keys, and text where a number belongs, are errors."""
+    """A mapping of the study file. Unknown keys and wrong types, such as text for a number, are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class Bounds(Section):
-    """A range from low to high, both included."""
+    """A range from low to high, inclusive."""
 
     low: Positive
     """Lower end, above 0."""
@@ -86,7 +86,7 @@ class Beta2Bounds(Bounds):
 
 
 def _kind(value: object) -> str:
-    """Which form of an axis was written: the tag of the model that checks it."""
+    """The form of an axis, which is the tag of the model that checks it."""
     if isinstance(value, dict | Bounds):
         return "bounds"
     if isinstance(value, list):
@@ -95,7 +95,7 @@ def _kind(value: object) -> str:
 
 
 def axis_of(number: Any, bounds: type[Bounds], *keywords: str) -> Any:
-    """A keyword, a number, a list of numbers, or bounds."""
+    """The type of an axis: a keyword, a number, a list of numbers, or bounds."""
     forms = ", ".join([*keywords, "a number", "a list of numbers"]) + " or {low: …, high: …}"
 
     def check(value: object) -> object:
@@ -114,25 +114,25 @@ def axis_of(number: Any, bounds: type[Bounds], *keywords: str) -> Any:
 
 
 def distinct(values: list[float]) -> list[float]:
-    """The values, ascending; an error where one is listed twice."""
+    """Sort the values; raise an error if one is listed twice."""
     if len(set(values)) < len(values):
         raise wrong("lists a value twice; remove one.")
     return sorted(values)
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that cannot be a directory's below runs/.
+    """Check that a name can be that of a directory in runs/.
 
     Raises:
-        PydanticCustomError: the message says why.
+        PydanticCustomError: it cannot; the message gives the reason.
     """
     if not name.strip() or name != name.strip():
-        raise wrong("must not be empty nor begin or end with a space.", ("name",))
+        raise wrong("must not be empty, or begin or end with a space.", ("name",))
     if "/" in name or "\\" in name or name.startswith(".") or not name.isprintable():
         raise wrong(
-            f"{shown(name)} cannot name a run directory: no slashes, line breaks or leading dot; "
+            f"{shown(name)} cannot be the name of a run directory: no slashes, line breaks or leading dot; "
             "to run elsewhere use --dir DIR.",
             ("name",),
         )
     if len(name.encode()) > 200:
-        raise wrong("is longer than a file name can be; use at most 200 bytes.", ("name",))
+        raise wrong("is too long for a file name; use at most 200 bytes.", ("name",))

@@ -20,56 +20,56 @@ def _ray_amount(value: float) -> float:
 def _no_client(value: str) -> str:
     if value.startswith("ray://"):
         raise wrong(
-            "a Ray Client has Tune run in the cluster, away from the storage; run this command on a machine of the "
+            "a Ray Client would run Tune in the cluster, away from the storage; run this command on a node of the "
             "cluster, with address: auto."
         )
     return value
 
 
 class ResourcesSection(Section):
-    """What one trial is given."""
+    """Resources of one trial."""
 
     cpu: Annotated[FiniteFloat, Field(ge=0.01), AfterValidator(_ray_amount)] = 1.0
-    """CPU cores, or a share of one: two trials at 0.5 are put on one core."""
+    """CPU cores, or a share of one: with 0.5, two trials run on one core."""
     gpu: Annotated[FiniteFloat, Field(ge=0), AfterValidator(_ray_amount)] = 0.0
-    """GPUs, or a share of one: four trials at 0.25 are put on one GPU, whose memory they must share."""
+    """GPUs, or a share of one: with 0.25, four trials run on one GPU and share its memory."""
 
 
 class EngineSection(Section):
-    """What schedules the trials."""
+    """How trials are scheduled and run."""
 
     name: one_of("engine", list(ENGINES)) = "optuna"  # type: ignore[valid-type]
-    """optuna: worker processes of this machine. ray: Ray Tune, on this machine or on a cluster."""
+    """optuna: worker processes on this machine. ray: Ray Tune, on this machine or a cluster."""
     sampler: one_of("sampler", list(SAMPLERS)) = "grid"  # type: ignore[valid-type]
-    """grid, or an Optuna sampler."""
+    """grid, or an Optuna sampler; `epsearch list` shows all."""
     pruner: one_of("pruner", [*PRUNERS, *SCHEDULERS]) = "none"  # type: ignore[valid-type]
-    """What stops hopeless trials: an Optuna pruner; or, with ray, one of Ray Tune's schedulers (asha …)."""
+    """Stops unpromising trials: an Optuna pruner, or with ray one of Ray Tune's schedulers (asha …)."""
     trials: Count | None = None
-    """How many trials a sampler makes; a grid runs every cell."""
+    """Number of trials of a sampler; a grid runs every cell."""
     workers: Count | None = None
-    """Trials trained at the same time, each in its own process. Default: 1; with ray, as many as the nodes have room
-    for."""
+    """Worker processes, i.e. trials trained at the same time. Default: 1; with ray, as many as the resources
+    allow."""
     together: Count = 1
-    """Trials that one process trains in lockstep over the same batches."""
+    """Trials that one process trains in lockstep on the same batches."""
     storage: str | None = None
-    """URL of the Optuna storage; SQLite in the run directory unless set. EPSEARCH_STORAGE overrides it."""
+    """URL of the Optuna storage. Default: SQLite in the run directory. EPSEARCH_STORAGE overrides it."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the sampler."""
     max_failures: Annotated[int, Field(ge=0, le=1000)] = 2
-    """How often a run restarts a trial from its checkpoint after the trial's process or machine died: killed, out of
-    memory, or a GPU error."""
+    """How often a run restarts a trial from its checkpoint after its process or machine died: killed, out of memory,
+    or a GPU error."""
     trial_timeout: Positive | None = None
-    """Minutes of training, over all seeds, after which a trial is killed and marked as timed out; null: no limit."""
+    """Minutes of training, over all seeds, after which a trial is killed and marked as timed out. null: no limit."""
     address: Annotated[str, Field(min_length=1), AfterValidator(_no_client)] | None = None
-    """For ray, the cluster: auto (the one that this machine is a node of) or host:port; unless given, a Ray is
-    started for the run on this machine, and ended after it."""
+    """For ray, the cluster: auto (the one this machine is a node of) or host:port. Default: start Ray on this machine
+    for the duration of the run."""
     resources: ResourcesSection = ResourcesSection()
-    """For ray, what one trial is given: {cpu: 1, gpu: 0.25}."""
+    """For ray, the resources of one trial, e.g. {cpu: 1, gpu: 0.25}."""
 
     @model_validator(mode="before")
     @classmethod
     def _earlier_keys(cls, data: Any) -> Any:
-        """Earlier versions wrote `max_concurrent` for ray, beside a `workers` of 1, into every resolved study."""
+        """Earlier versions wrote `max_concurrent` for ray, with `workers: 1`, into every resolved study."""
         if not (isinstance(data, dict) and "max_concurrent" in data):
             return data
         limit = data["max_concurrent"]
@@ -80,6 +80,6 @@ class EngineSection(Section):
 
     @property
     def concurrent(self) -> bool:
-        """Whether a trial may be asked for while others are under way."""
+        """Whether several trials run at the same time."""
         workers = self.workers or ENGINES[self.name].workers
         return workers is None or workers * self.together > 1

@@ -24,17 +24,17 @@ class OptimizerSection(Section):
     """The adaptive optimizer whose lr, eps and beta2 are searched."""
 
     name: one_of("optimizer", ADAPTIVE) = "adam"  # type: ignore[valid-type]
-    """Its name in the table."""
+    """The optimizer; `epsearch list` shows all."""
     beta1: Momentum = 0.9
-    """β₁, not searched; ignored where the optimizer has none."""
+    """β₁, which is not searched. Ignored if the optimizer has none."""
     weight_decay: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    """L2 or decoupled, as `epsearch list` says: L2 is part of the gradient that v sees. Default: the optimizer's own,
-    0.01 for adamw and 0 for the others."""
+    """Weight decay, L2 or decoupled as `epsearch list` shows; L2 is added to the gradient, so it enters v. Default:
+    0.01 for adamw, 0 for the others."""
 
     @model_validator(mode="before")
     @classmethod
     def _own_default(cls, data: Any) -> Any:
-        """The resolved study has the number."""
+        """Fill in the optimizer's default, so that the resolved study has the number."""
         if isinstance(data, dict) and data.get("weight_decay") is None:
             row = OPTIMIZERS.get(str(data.get("name", "adam")))
             return {**data, "weight_decay": row.weight_decay if row else 0.0}
@@ -42,12 +42,12 @@ class OptimizerSection(Section):
 
 
 class DecaySection(Section):
-    """Step decay: lr is multiplied by `factor` after each of the epochs in `at`."""
+    """Step decay: lr is multiplied by `factor` after each epoch in `at`."""
 
     factor: Annotated[FiniteFloat, Field(gt=0, le=1)] = 0.1
-    """What lr is multiplied by."""
+    """Factor that lr is multiplied by."""
     at: Annotated[list[Count], Field(min_length=1), AfterValidator(distinct)]
-    """After how many epochs, e.g. [15]."""
+    """Epochs after which lr is multiplied, e.g. [15]."""
 
 
 def _decay_kind(value: object) -> str:
@@ -71,36 +71,36 @@ class TrainingSection(Section):
     """How every trial is trained."""
 
     epochs: Count | None = None
-    """Epochs of a trial; 20 unless your own `train(run)` names its default."""
+    """Epochs of a trial. Default: 20, or the default in your own `train(run)`."""
     batch_size: Count = 128
-    """Training examples in a batch; for a language model, texts read side by side."""
+    """Training examples per batch; for a language model, parallel text streams."""
     lr_decay: Decay | None = None
-    """Step decay of lr, {factor: 0.1, at: [15]}, or cosine: to zero over the epochs."""
+    """Step decay of lr, e.g. {factor: 0.1, at: [15]}, or cosine, which decays to zero over the epochs."""
     warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
-    """Steps of the optimizer over which lr rises linearly at the start."""
+    """Optimizer steps of linear lr warm-up."""
     clip_norm: Positive | None = None
-    """Gradients whose norm over all parameters is larger are scaled down to it."""
+    """Maximum norm of the gradient over all parameters; larger gradients are scaled down."""
     accumulate: Count = 1
-    """Batches whose mean gradient makes one step."""
+    """Batches whose gradients are averaged for one optimizer step."""
     precision: Literal["float32", "tf32", "bfloat16", "float16", "float64"] = "float32"
-    """Number format: of everything (float32, float64), of matrix products on a GPU (tf32), or of the forward and
-    backward pass, with weights and optimizer in float32 (bfloat16, float16)."""
+    """Number format: float32 or float64 throughout; tf32 for matrix products on a GPU; bfloat16 or float16 for the
+    forward and backward pass, with weights and optimizer in float32."""
     compile: bool = False
     """Compile the model with torch.compile."""
     channels_last: bool = False
-    """Store images and convolutions with their channels last, which is faster for some."""
+    """Use the channels-last memory format for images and convolutions, which is faster on some GPUs."""
     checkpoint_every: Annotated[FiniteFloat, Field(ge=0)] | None = 60
-    """Seconds, at least, between checkpoints, which are made at the end of an epoch: a trial that was killed or lost
-    goes on from its last one. 0: every epoch; null: none."""
+    """Minimum seconds between checkpoints, which are written at the end of an epoch. A trial that was killed or lost
+    resumes from its last one. 0: after every epoch; null: never."""
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(distinct)] = [0]
-    """Each trial is trained once for each seed; its value is the mean."""
+    """Seeds: each trial is trained once per seed, and its value is the mean."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1 …"""
     threads: Count = 1
-    """CPU threads of a trial; two trials of one thread are faster than one of two."""
+    """CPU threads per trial. Two trials with one thread each are faster than one with two."""
     record_histograms: bool = False
-    """Keep ẑ of each trial's first seed after every epoch, for the report to show how it moves (Figs. 8, 9)."""
+    """Record ẑ of each trial's first seed after every epoch, to show in the report (Figs. 8, 9)."""
 
 
 OF_OUR_LOOP = ("lr_decay", "warmup", "clip_norm", "accumulate", "compile", "channels_last")
-"""Keys of `training` that a `train(run)` of one's own cannot be given: it does these itself."""
+"""Keys of `training` for epsearch's training loop only; a custom `train(run)` does these itself."""

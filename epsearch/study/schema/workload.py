@@ -14,7 +14,7 @@ from epsearch.study.schema.base import Count, Section, one_of, wrong
 
 
 def _share(value: object) -> object:
-    """A share of the training data, or the dataset's own validation part."""
+    """Check that a value is a share of the training data, or `own` for the dataset's validation set."""
     if value is None or value == "own":
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 0.5:
@@ -25,33 +25,33 @@ def _share(value: object) -> object:
 
 
 class WorkloadSection(Section):
-    """What is trained: a named workload, an object of your own, or a `train(run)` function of your own."""
+    """What is trained: a named workload, your own Workload object, or your own `train(run)` function."""
 
     name: one_of("workload", list(WORKLOADS)) | None = None  # type: ignore[valid-type]
-    """A workload of epsearch."""
+    """A built-in workload."""
     dataset: str | None = None
-    """Its dataset (`epsearch list` shows them)."""
+    """The workload's dataset; `epsearch list` shows all."""
     model: str | None = None
-    """Its model."""
+    """The workload's model; `epsearch list` shows all."""
     augment: list[one_of("augmentation", list(AUGMENTATIONS))] = []  # type: ignore[valid-type]
-    """Augmentations of the training images, drawn for each image: flip, crop."""
+    """Random augmentations of the training images: flip, crop."""
     path: Annotated[str, Field(min_length=1)] | None = None
-    """The folder or file of a dataset of yours, from the study file's folder unless absolute."""
+    """Folder or file of your own dataset, relative to the study file's folder."""
     image_size: Count | None = None
-    """Height and width that images of a folder are scaled and cut to; not needed where all have one size."""
+    """Height and width that images of a folder are resized and cropped to; not needed if all have the same size."""
     level: Literal["character", "word"] | None = None
-    """What a text is cut into: characters (unless given) or words."""
+    """Tokens of a text: character (default) or word."""
     bptt: Annotated[int, Field(ge=6, le=10**6)] | None = None
-    """Steps through time of a language model's batch, 70 unless given; each batch's length varies around it."""
+    """Sequence length of a language model's batches, varied randomly around this value. Default: 70."""
     validation: Annotated[float | str | None, BeforeValidator(_share)] = None
-    """Judge trials on this share of the training data, held out, instead of on the test data: 0.1; or own, where
-    the dataset comes with a validation part (Penn TreeBank)."""
+    """Evaluate trials on held-out training data instead of the test data: a share such as 0.1, or own for a dataset
+    with a validation set (Penn TreeBank)."""
     object: str | None = None
-    """`module:name` of a Workload class or object of yours, found beside the study file or installed."""
+    """`module:name` of your own Workload class or object, next to the study file or installed."""
     train: str | None = None
-    """`module:function` of a `train(run)` function of yours."""
+    """`module:function` of your own `train(run)` function."""
     folder: str | None = None
-    """Where a module or a path of yours is looked for; the study file's own folder unless given."""
+    """Folder of your own module or path. Default: the study file's folder."""
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -72,15 +72,17 @@ class WorkloadSection(Section):
                 raise wrong(f'names a file; write the module, "{module.removesuffix(".py")}:{attribute}".', (given[0],))
             if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", path):
                 example = "train" if self.train is not None else "MyWorkload"
-                raise wrong(f'{shown(path)} is no "module:name", e.g. my_package.my_module:{example}.', (given[0],))
+                raise wrong(
+                    f'{shown(path)} is not of the form "module:name", e.g. my_package.my_module:{example}.', (given[0],)
+                )
             return self
         if self.folder is not None and self.path is None:
-            raise wrong("is where a module or a path of yours is looked for; remove it.", ("folder",))
+            raise wrong("applies only to your own module or path; remove it.", ("folder",))
         kind = WORKLOADS[self.name]
         for key, names in (("dataset", kind.datasets), ("model", kind.models)):
             value = getattr(self, key)
             if value is None:
-                raise wrong(f"the workload {self.name} needs a {key}. There are: {', '.join(names)}.")
+                raise wrong(f"the workload {self.name} needs a {key}. Choose from: {', '.join(names)}.")
             from_library = key == "model" and value.startswith(tuple(kind.families))
             if value not in names and not from_library:
                 raise wrong(f"no {key} called {shown(value)}. {suggestion(value, list(names))}", (key,))
@@ -91,19 +93,19 @@ class WorkloadSection(Section):
         allowed = (*of_kind, *row.keys, *row.needs)
         for key in DATASET_KEYS:
             if getattr(self, key) and key not in allowed:
-                raise wrong(f"is no key of {self.name} with the dataset {self.dataset}; remove it.", (key,))
+                raise wrong(f"does not apply to {self.name} with the dataset {self.dataset}; remove it.", (key,))
         for key in row.needs:
             if getattr(self, key) is None:
                 raise wrong(f"the dataset {self.dataset} needs a {key}: {row.note}.")
         if self.validation == "own" and not row.has_validation:
             raise wrong(
-                f"{self.dataset} has no validation part of its own; write a share of its training data, e.g. 0.1.",
+                f"{self.dataset} has no validation set; write a share of its training data, e.g. 0.1.",
                 ("validation",),
             )
 
     @property
     def reports(self) -> tuple[str, ...]:
-        """The metrics of a named workload; none where your own code says them."""
+        """The metrics of a named workload; empty for your own code."""
         if self.name is None:
             return ()
         kind = WORKLOADS[self.name]
@@ -114,15 +116,15 @@ DATASET_KEYS = ("augment", "path", "image_size", "level", "bptt", "validation")
 
 
 class MetricSection(Section):
-    """What a trial is judged by: the best finite value over its epochs."""
+    """The metric of a trial: its value is the best finite one over the epochs."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)] = "accuracy"
-    """A metric that the workload reports; unless given its first one, and accuracy for your own code."""
+    """A metric that the workload reports. Default: its first one, or accuracy for your own code."""
     goal: Literal["maximize", "minimize"] | None = None
-    """maximize or minimize; known for accuracy, loss and perplexity."""
+    """maximize or minimize. Default: known for accuracy, loss, perplexity and r2."""
 
     @model_validator(mode="after")
     def _goal_known(self) -> Self:
         if self.goal is None and self.name not in METRICS:
-            raise wrong(f'what is better for "{self.name}" is not known; add goal: maximize or goal: minimize.')
+            raise wrong(f'should "{self.name}" be maximized or minimized? Add goal: maximize or goal: minimize.')
         return self
