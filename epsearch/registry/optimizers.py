@@ -1,8 +1,8 @@
 """Every optimizer a study can name: how it is built, where ε enters, how ẑ is read from its state.
 
-A new optimizer is one row here and one function in `optimizers.denominators` that reads its ẑ. Nothing here imports
-torch: rows name their class and reader, which are loaded when they are used. Classes are torch.optim's where those
-agree with Table 5, else epsearch's own.
+A new optimizer is one row here and at most one file with its class and the function that reads its ẑ. Nothing here
+imports torch: classes and readers are loaded when used. Classes are torch.optim's if those agree with Table 5,
+otherwise epsearch's own.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def _betas(beta1: float, beta2: float) -> dict[str, Any]:
 class OptimizerRow:
     """One optimizer.
 
-    `path` is `module:class`; `keywords(beta1, beta2)` are the arguments by which its class takes the momenta, and what
-    else its name stands for (a momentum that it does not have is ignored); `betas` and `weight_decay` are those used
-    where none are given, the class's own; `takes` are the axes a study may search; `eps_enters` and `note` are shown by
-    `epsearch list`; `denominator` is the `module:function` that reads ẑ of one tensor, None where no ε exists.
+    `path` is `module:class`. `keywords(beta1, beta2)` returns the class's arguments for the momenta and anything else
+    that the name implies; momenta that the class lacks are ignored. `betas` and `weight_decay` are the class's
+    defaults. `takes` are the axes that a study may search. `eps_enters` and `note` are shown by `epsearch list`.
+    `denominator` is the `module:function` that reads ẑ of one tensor; None for an optimizer without ε.
     """
 
     path: str
