@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.servers import PASSWORD, QUOTED, Server, postgresql
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["postgresql"]
 
 # What a user's own code can see goes to the worker's log.
@@ -21,7 +23,7 @@ MODULE = """
 
     def train(run):
         print(dict(os.environ), sys.argv, open("/proc/self/environ", "rb").read())
-        from epsearch.config import StudyConfig
+        from epsearch.study.config import StudyConfig
         for config in gc.get_objects():
             if isinstance(config, StudyConfig):
                 print(config.model_dump(), config._source)

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import traceback
 
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line
 
 LONGEST = 400
 """Number of characters of an exception that a message quotes; the traceback in the log has the rest."""

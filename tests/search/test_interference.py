@@ -13,6 +13,8 @@ from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_settled
 
+pytestmark = pytest.mark.thorough
+
 # The third trial waits after its first epoch until it is released.
 MODULE = """
     import pathlib, time
@@ -67,7 +69,8 @@ def test_a_trial_is_ended_from_outside(state: TrialState, pruner: str, study_fol
 
 def test_the_study_is_deleted(study_folder: StudyFolder) -> None:
     """The baseline goes on; what is left is reported; the same command starts the deleted study again."""
-    url, driver = begin(study_folder, search={"baselines": ["sgd_momentum"]})
+    # One baseline trial, which comes after the third.
+    url, driver = begin(study_folder, search={"baselines": ["sgd_momentum"], "sgd_lr": 1e-1})
     wait_for_settled(url, 2, driver)
     optuna.delete_study(study_name="test", storage=open_storage(url))
     release(study_folder)
@@ -110,9 +113,11 @@ def test_a_new_study_does_not_resume_the_checkpoints_of_a_deleted_one(study_fold
     study_folder.write(module, training={"checkpoint_every": 0})
     (study_folder.path / "deadly").touch()
     assert study_folder.run().returncode == 0
-    assert (study_folder.run_directory / "checkpoints" / "adam-0.pt").exists()
+    url = f"sqlite:///{study_folder.run_directory}/study.db"
+    (died,) = [trial.number for trial in trials(url) if trial.state == TrialState.FAIL]
+    assert (study_folder.run_directory / "checkpoints" / f"adam-{died}.pt").exists()
     (study_folder.path / "deadly").unlink()
     (study_folder.run_directory / "study.db").unlink()
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert {trial.value for trial in trials(f"sqlite:///{study_folder.run_directory}/study.db")} == {1.0}
+    assert {trial.value for trial in trials(url)} == {1.0}

@@ -73,6 +73,7 @@ def test_every_model_is_counted() -> None:
     assert PARAMETERS.keys() == WORKLOADS["vision"].models.keys()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", DEEP)
 def test_same_weights_for_a_seed(name: str) -> None:
     weights = []
@@ -109,6 +110,7 @@ def data() -> ImageData:
     return there(cifar10, "cifar10")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_learns_real_images(name: str, data: ImageData) -> None:
     """A few steps on eight images of CIFAR-10, shrunk to the smallest size: a real pass forward and back per model."""
