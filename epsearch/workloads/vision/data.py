@@ -116,8 +116,8 @@ def _annotated(val: Path, indices: dict[str, int]) -> list[Sample]:
         return [(str(val / "images" / file), indices[name]) for file, name, *_ in rows]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{listing} cannot be read as lines of file and class ({type(error).__name__}: {error}); restore the one that "
-            "comes with Tiny ImageNet."
+            f"{listing} cannot be read as lines of file and class ({type(error).__name__}: {error}); restore the one "
+            "that comes with Tiny ImageNet."
         ) from error
 
 
