@@ -98,17 +98,17 @@ def test_study(name, tmp_path):
 @pytest.mark.thorough
 def test_own_loop_goes_on_after_a_lost_machine(tmp_path, monkeypatch):
     def values(path, lost_at=None):
-        told = []
+        reported = []
 
         def report(index, seed_index, value):
-            told.append(value)
-            if len(told) == lost_at:
+            reported.append(value)
+            if len(reported) == lost_at:
                 raise DriverGone
             return True
 
         (ending,) = tasks.trials([Cell(optimizer="adam", lr=1e-2, eps=1e-4, beta2=0.99)], report, [path])
         assert ending.kind == "finished"
-        return told
+        return reported
 
     monkeypatch.setattr(sys, "path", [*sys.path])
     changes = ["training.epochs=3", "training.checkpoint_every=0", "training.device=cpu"]

@@ -11,7 +11,7 @@ from torch import nn
 from epsearch.study.file import load_study
 from epsearch.workloads.language.gpt import GPT
 from epsearch.workloads.language.workload import LONGER, LanguageWorkload
-from epsearch.workloads.vision.data import ImageData
+from epsearch.workloads.vision.image_data import ImageData
 from epsearch.workloads.vision.workload import VisionWorkload
 
 STUDIES = Path(__file__).parents[2] / "studies"

@@ -18,9 +18,9 @@ class AdaBelief(PerTensorOptimizer):
         ŝₜ = v̂ₜ + ε / (1 - β₂)
         θₜ = θₜ₋₁ - α m̂ₜ / (√ŝₜ + ε)
 
-    State: m `exp_avg`, v `exp_avg_var`. The original keeps sₜ = β₂ sₜ₋₁ + (1 - β₂)(gₜ - mₜ)² + ε instead of v, which
-    gives the same ŝₜ = sₜ / (1 - β₂ᵗ) (footnote 6). Here ε is added when it is used: float32 cannot give v back from
-    an s in which ε is 1e5 times larger.
+    State: m `exp_avg`, v `exp_avg_var`. The original stores sₜ = β₂ sₜ₋₁ + (1 - β₂)(gₜ - mₜ)² + ε instead of v, which
+    gives the same ŝₜ = sₜ / (1 - β₂ᵗ) (footnote 6). Here ε is added only when it is used: in float32, v cannot be
+    recovered from an s in which ε is 1e5 times larger.
 
     Zhuang et al. 2020, https://arxiv.org/abs/2010.07468
     """

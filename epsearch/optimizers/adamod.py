@@ -19,7 +19,7 @@ class AdaMod(PerTensorOptimizer):
         sₜ = β₃ sₜ₋₁ + (1 - β₃) nₜ
         θₜ = θₜ₋₁ - min(nₜ, sₜ) m̂ₜ
 
-    State: m `exp_avg`, v `exp_avg_sq`, s `exp_avg_lr`. s is not corrected for its start at 0: it warms up.
+    State: m `exp_avg`, v `exp_avg_sq`, s `exp_avg_lr`. s is not bias-corrected, which acts as a warm-up.
 
     Ding et al. 2019, https://arxiv.org/abs/1910.12249
     """

@@ -17,8 +17,8 @@ class AdaMomentum(AdamLike):
         ŝₜ = v̂ₜ + ε / (1 - β₂)
         θₜ = θₜ₋₁ - α m̂ₜ / √ŝₜ
 
-    State: m `exp_avg`, v `exp_avg_sq`. It is mₜ that is squared, not m̂ₜ. The original keeps s with ε accumulated
-    instead of v; see `AdaBelief` for why v is kept here.
+    State: m `exp_avg`, v `exp_avg_sq`. v averages mₜ², not m̂ₜ². The original stores s with ε accumulated instead of v;
+    see `AdaBelief` for why v is stored here.
 
     Wang et al. 2021, https://arxiv.org/abs/2106.11514
     """

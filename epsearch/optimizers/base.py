@@ -1,4 +1,4 @@
-"""What the optimizers written here share, so that each of them is its equations alone."""
+"""Base classes of epsearch's own optimizers, so that each optimizer's file has only its equations."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import torch
 
 
 class PerTensorOptimizer(torch.optim.Optimizer):
-    """An optimizer that updates one tensor after another, from its gradient and its own state.
+    """An optimizer that updates each tensor from its own gradient and state.
 
-    Conventions are those of `torch.optim`: a tensor without gradient is left alone and counts no step; `maximize`
-    ascends. A gradient is never written to. State is `step` (an int, of this tensor) and what `start` adds, in the
-    parameter's dtype. Groups have `lr`, `eps`, `weight_decay`, `maximize` and what `update` and `decayed` ask for.
+    Follows the conventions of `torch.optim`: a tensor without a gradient is skipped and counts no step; `maximize`
+    ascends. Gradients are never modified. The state is `step` (an int per tensor) and whatever `start` adds, in the
+    parameter's dtype. Groups have `lr`, `eps`, `weight_decay`, `maximize` and the keys that `update` and `decayed`
+    use.
     """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, its values checked: those of the constructor come through here, too.
+        """Check and add a parameter group; the constructor calls this too.
 
         Raises:
-            ValueError: a value is out of its range.
+            ValueError: a value is out of range.
         """
         group = {**self.defaults, **param_group}
         for key in ("lr", "eps", "weight_decay"):
@@ -36,7 +37,7 @@ class PerTensorOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step; `closure` reevaluates the model and returns the loss, which is passed on."""
+        """Take one step; return the loss of `closure`, which reevaluates the model, if there is one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -49,9 +50,11 @@ class PerTensorOptimizer(torch.optim.Optimizer):
 
     def _step_tensor(self, p: torch.Tensor, group: dict[str, Any]) -> None:
         g = p.grad
-        assert g is not None, "asked before"
+        assert g is not None, "checked by the caller"
         if g.is_sparse or g.is_complex():
-            raise RuntimeError(f"{type(self).__name__} takes no {'sparse' if g.is_sparse else 'complex'} gradients")
+            raise RuntimeError(
+                f"{type(self).__name__} does not support {'sparse' if g.is_sparse else 'complex'} gradients"
+            )
         state = self.state[p]
         if not state:
             state["step"] = 0
@@ -64,9 +67,9 @@ class PerTensorOptimizer(torch.optim.Optimizer):
         self.update(p, g, state, group)
 
     def decayed(self, p: torch.Tensor, g: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
-        """Apply weight decay; return the gradient that `update` is to see.
+        """Apply weight decay; return the gradient for `update`.
 
-        L2 is added to the gradient, so that v sees it; decoupled decay shrinks p itself.
+        L2 decay is added to the gradient, so it enters v; decoupled decay shrinks p directly.
         """
         if group["decoupled_weight_decay"]:
             p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -75,15 +78,15 @@ class PerTensorOptimizer(torch.optim.Optimizer):
 
     @abstractmethod
     def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Put what `update` needs into `state`, before p's first step."""
+        """Initialize the `state` that `update` needs, before p's first step."""
 
     @abstractmethod
     def update(self, p: torch.Tensor, g: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Take step number `state["step"]` (1 is the first) of p, in place, along the gradient g."""
+        """Take step number `state["step"]` (1 is the first): update p in place from the gradient g."""
 
 
 class AdamLike(PerTensorOptimizer):
-    """With the arguments of Adam, and its two averages as state: `exp_avg` and `exp_avg_sq`."""
+    """Has Adam's arguments, and its two averages as state: `exp_avg` and `exp_avg_sq`."""
 
     def __init__(
         self,
@@ -113,5 +116,5 @@ class AdamLike(PerTensorOptimizer):
 
 
 def corrected(average: torch.Tensor, beta: float, step: int) -> torch.Tensor:
-    """m̂ = m / (1 - βᵗ), v̂ = v / (1 - βᵗ): an exponential moving average without its bias to the zero it began at."""
+    """m̂ = m / (1 - βᵗ), v̂ = v / (1 - βᵗ): an exponential moving average, corrected for its start at zero."""
     return average / (1 - beta**step)

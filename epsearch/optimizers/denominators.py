@@ -8,7 +8,7 @@
 | `exp_avg`, `exp_avg_sq` | m, v |
 | v̂, m̂ | v / (1 - β₂ᵗ), m / (1 - β₁ᵗ) |
 
-Every reader gives ẑ at the last step taken. For Adam and most of its kin ε is added to √v̂, so ẑ = √v̂.
+Every reader returns ẑ at the last step. In Adam and most of its relatives ε is added to √v̂, so ẑ = √v̂.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Denominator(NamedTuple):
-    """ẑ = (scale · v) ** power, elementwise, for an accumulator v that the optimizer keeps.
+    """ẑ = (scale · v) ** power, elementwise, for an accumulator v in the optimizer's state.
 
-    ẑ is monotone in v, so percentiles and histograms are taken on v itself: no copy of it is made.
+    ẑ is monotone in v, so percentiles and histograms are computed from v itself, without a copy.
     """
 
     v: torch.Tensor
@@ -42,7 +42,7 @@ def bias_correction2(state: State, group: Group) -> float:
 def adagrad(state: State, group: Group) -> Denominator:
     """ẑₜ = √vₜ, vₜ = vₜ₋₁ + gₜ² (Table 5, AdaGrad). v is `sum`.
 
-    torch.optim.Adagrad divides by √v + ε: outside the root. v begins at `initial_accumulator_value`, 0 by default.
+    torch.optim.Adagrad divides by √v + ε: outside the root. v starts at `initial_accumulator_value`, 0 by default.
     """
     return Denominator(state["sum"], scale=1.0, power=0.5)
 
@@ -51,8 +51,8 @@ def rmsprop(state: State, group: Group) -> Denominator:
     """ẑₜ = √vₜ, vₜ = β vₜ₋₁ + (1 - β) gₜ², without bias correction (Table 5, RMSprop). v is `square_avg`, β `alpha`.
 
     torch.optim.RMSprop divides by √v + ε: outside the root (TensorFlow adds ε inside). With `centered` (not in Table
-    5) v is less the square of the average gradient, `grad_avg`: formed here, since it is kept nowhere. Where rounding
-    makes the difference negative its root is NaN in the update, too: it is counted as not finite.
+    5) the square of the average gradient, `grad_avg`, is subtracted from v; this computes the difference, which is
+    not stored. If rounding makes it negative, its root is NaN in the update too, and it is counted as not finite.
     """
     v = state["square_avg"]
     if group["centered"]:
@@ -73,9 +73,9 @@ def adam(state: State, group: Group) -> Denominator:
 def second_moment(state: State, group: Group) -> Denominator:
     """ẑₜ = √v̂ₜ with v `exp_avg_sq`: NAdam, and of Table 5 DiffGrad and AdaMod; also LAMB and Yogi.
 
-    Each has √v̂ + ε, outside the root. torch.optim.NAdam and the classes here agree with Table 5 or their paper; others
-    that are about differ: with DiffGrad and AdaMod of their authors, √v + ε is corrected as a whole, so that ε is
-    ε / √(1 - β₂ᵗ) beside √v̂.
+    Each has √v̂ + ε, outside the root. torch.optim.NAdam and the classes here agree with Table 5 or their paper. Other
+    implementations differ: the original DiffGrad and AdaMod correct √v + ε as a whole, so that ε / √(1 - β₂ᵗ) is added
+    to √v̂.
     """
     return Denominator(state["exp_avg_sq"], scale=1 / bias_correction2(state, group), power=0.5)
 
@@ -83,8 +83,8 @@ def second_moment(state: State, group: Group) -> Denominator:
 def radam(state: State, group: Group) -> Denominator:
     """ẑₜ = √vₜ, not √v̂ₜ (not in Table 5). v is `exp_avg_sq`.
 
-    torch.optim.RAdam multiplies by √(1 - β₂ᵗ) / (√v + ε): it is the uncorrected root that ε is added to. (Liu et al.
-    2019 have no ε.) In the first steps, until the variance is tractable, it does not divide at all.
+    torch.optim.RAdam multiplies by √(1 - β₂ᵗ) / (√v + ε): ε is added to the uncorrected root. (Liu et al. 2019 have no
+    ε.) In the first steps, until the variance is tractable, it does not divide at all.
     """
     return Denominator(state["exp_avg_sq"], scale=1.0, power=0.5)
 
@@ -92,9 +92,9 @@ def radam(state: State, group: Group) -> Denominator:
 def adamax(state: State, group: Group) -> Denominator:
     """ẑₜ = uₜ - ε, uₜ = max(β₂ uₜ₋₁, |gₜ| + ε) (not in Table 5). u is `exp_inf`.
 
-    torch.optim.Adamax divides by u, into which ε went beside |g| (Kingma and Ba 2015 have no ε). What the gradients
-    put there is u - ε: exactly |g| where the latest gradient decides, and never off by more than ε. Below the
-    resolution of u, 1e-7 ε in float32, it is lost: probe with a small ε.
+    torch.optim.Adamax divides by u, where ε is added to |g| (Kingma and Ba 2015 have no ε). The gradients' part is
+    u - ε: exactly |g| if the latest gradient is the maximum, and never off by more than ε. Anything below the
+    resolution of u, 1e-7 ε in float32, is lost: probe with a small ε.
     """
     return Denominator((state["exp_inf"] - group["eps"]).clamp_(min=0), scale=1.0, power=1.0)
 
@@ -102,8 +102,8 @@ def adamax(state: State, group: Group) -> Denominator:
 def adabelief(state: State, group: Group) -> Denominator:
     """ẑₜ = (1 - β₂) v̂ₜ, vₜ = β₂ vₜ₋₁ + (1 - β₂)(gₜ - mₜ)² (Table 5, AdaBelief). v is `exp_avg_var`.
 
-    α / (√(v̂ + ε / (1 - β₂)) + ε): ε is inside the root, and again outside, where it is small beside the first. Compared
-    is what is inside, so ẑ has no root. v is kept without the ε that the original accumulates into it.
+    α / (√(v̂ + ε / (1 - β₂)) + ε): ε is inside the root, and again outside, where it is comparatively small. ε is
+    compared with the terms inside, so ẑ has no root. v is stored without the ε that the original accumulates into it.
     """
     return _inside_the_root(state["exp_avg_var"], state, group)
 
@@ -111,7 +111,7 @@ def adabelief(state: State, group: Group) -> Denominator:
 def eadam(state: State, group: Group) -> Denominator:
     """ẑₜ = (1 - β₂) v̂ₜ, vₜ = β₂ vₜ₋₁ + (1 - β₂) gₜ² (Table 5, EAdam). v is `exp_avg_sq`.
 
-    α / √(v̂ + ε / (1 - β₂)): inside the root. v is kept without the ε that the original accumulates into it.
+    α / √(v̂ + ε / (1 - β₂)): inside the root. v is stored without the ε that the original accumulates into it.
     """
     return _inside_the_root(state["exp_avg_sq"], state, group)
 
@@ -119,7 +119,7 @@ def eadam(state: State, group: Group) -> Denominator:
 def adamomentum(state: State, group: Group) -> Denominator:
     """ẑₜ = (1 - β₂) v̂ₜ, vₜ = β₂ vₜ₋₁ + (1 - β₂) mₜ² (Table 5, AdaMomentum). v is `exp_avg_sq`.
 
-    α / √(v̂ + ε / (1 - β₂)): inside the root. v is kept without the ε that the original accumulates into it.
+    α / √(v̂ + ε / (1 - β₂)): inside the root. v is stored without the ε that the original accumulates into it.
     """
     return _inside_the_root(state["exp_avg_sq"], state, group)
 
@@ -131,6 +131,6 @@ def _inside_the_root(v: torch.Tensor, state: State, group: Group) -> Denominator
 def madgrad(state: State, group: Group) -> Denominator:
     """ẑₜ = ∛vₜ, vₜ = vₜ₋₁ + λₜ gₜ², λₜ = α √(t + 1) (Table 5, MADGRAD). v is `grad_sum_sq`.
 
-    1 / (∛v + ε): outside the root. α is in v, so ẑ grows with the cube root of the lr it was probed with.
+    1 / (∛v + ε): outside the root. v contains α, so ẑ grows with the cube root of the probe's lr.
     """
     return Denominator(state["grad_sum_sq"], scale=1.0, power=1 / 3)

@@ -10,15 +10,15 @@ from epsearch.optimizers.base import AdamLike, corrected
 
 
 class DiffGrad(AdamLike):
-    """Adam that brakes where the gradient hardly changes (Table 5).
+    """Adam with smaller steps where the gradient hardly changes (Table 5).
 
         ξₜ = 1 / (1 + exp(-|gₜ₋₁ - gₜ|)),   ½ <= ξₜ <= 1
         mₜ = β₁ mₜ₋₁ + (1 - β₁) gₜ
         vₜ = β₂ vₜ₋₁ + (1 - β₂) gₜ²
         θₜ = θₜ₋₁ - α ξₜ m̂ₜ / (√v̂ₜ + ε)
 
-    State: m `exp_avg`, v `exp_avg_sq`, gₜ₋₁ `previous_grad` (g₀ = 0). Table 5 prints ξ without the bars of the
-    absolute value, which its bound ½ <= ξₜ and the original paper have.
+    State: m `exp_avg`, v `exp_avg_sq`, gₜ₋₁ `previous_grad` (g₀ = 0). Table 5 omits the absolute value in ξ, which
+    its bound ½ <= ξₜ and the original paper imply.
 
     Dubey et al. 2019, https://arxiv.org/abs/1909.11015
     """

@@ -17,8 +17,8 @@ class EAdam(AdamLike):
         ŝₜ = v̂ₜ + ε / (1 - β₂)
         θₜ = θₜ₋₁ - α m̂ₜ / √ŝₜ
 
-    State: m `exp_avg`, v `exp_avg_sq`. The original keeps sₜ = β₂ sₜ₋₁ + (1 - β₂) gₜ² + ε instead of v; see
-    `AdaBelief` for why v is kept here.
+    State: m `exp_avg`, v `exp_avg_sq`. The original stores sₜ = β₂ sₜ₋₁ + (1 - β₂) gₜ² + ε instead of v; see
+    `AdaBelief` for why v is stored here.
 
     Yuan and Gao 2020, https://arxiv.org/abs/2011.02150
     """

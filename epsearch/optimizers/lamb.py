@@ -19,8 +19,8 @@ class LAMB(PerTensorOptimizer):
         uₜ = rₜ + weight_decay · θₜ₋₁
         θₜ = θₜ₋₁ - α (‖θₜ₋₁‖ / ‖uₜ‖) uₜ,   the ratio being 1 where a norm is 0
 
-    State: m `exp_avg`, v `exp_avg_sq`. As in Algorithm 2 of the paper with φ(x) = x: ε is in the elementwise
-    denominator only, not in the ratio of the norms, from where a large ε would shrink every step a second time.
+    State: m `exp_avg`, v `exp_avg_sq`. As in Algorithm 2 of the paper with φ(x) = x: ε is only in the
+    elementwise denominator, not in the ratio of norms, where a large ε would shrink every step a second time.
 
     You et al. 2019, https://arxiv.org/abs/1904.00962
     """
@@ -45,7 +45,7 @@ class LAMB(PerTensorOptimizer):
         super().__init__(params, defaults)
 
     def decayed(self, p: torch.Tensor, g: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
-        """Nothing here: decay is part of u, neither of the gradient nor of p."""
+        """Return g unchanged: weight decay is part of u."""
         return g
 
     def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
@@ -62,6 +62,6 @@ class LAMB(PerTensorOptimizer):
         u = corrected(m, beta1, t).div_(corrected(v, beta2, t).sqrt_().add_(group["eps"]))
         u.add_(p, alpha=group["weight_decay"])
         weights, step = torch.linalg.vector_norm(p), torch.linalg.vector_norm(u)
-        # Chosen on the device: asking for the norms' values would hold up a GPU.
+        # Chosen on the device: reading the norms would stall a GPU.
         ratio = torch.where((weights > 0) & (step > 0), weights / step, 1.0)
         p.sub_(u.mul_(ratio), alpha=group["lr"])

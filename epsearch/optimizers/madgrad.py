@@ -18,8 +18,8 @@ class MADGRAD(PerTensorOptimizer):
         vₜ = vₜ₋₁ + λₜ gₜ²
         θₜ = momentum · θₜ₋₁ + (1 - momentum) (θ₀ - sₜ / (∛vₜ + ε))
 
-    State: s `s`, v `grad_sum_sq`, θ₀ `x0`. The authors' code takes λ from α + ε; a search over ε
-    would change λ with it, so here it is α, as in Table 5 and the paper.
+    State: s `s`, v `grad_sum_sq`, θ₀ `x0`. The authors' code computes λ from α + ε, so that a search over ε would
+    also change λ; here it is computed from α, as in Table 5 and the paper.
 
     Defazio and Jelassi 2021, https://arxiv.org/abs/2101.11075
     """
@@ -46,7 +46,7 @@ class MADGRAD(PerTensorOptimizer):
         super().__init__(params, defaults)
 
     def start(self, p: torch.Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """s₀ = v₀ = 0; θ₀ is remembered."""
+        """s₀ = v₀ = 0; store θ₀."""
         state["s"] = torch.zeros_like(p)
         state["grad_sum_sq"] = torch.zeros_like(p)
         state["x0"] = p.clone()

@@ -11,14 +11,14 @@ from epsearch.optimizers.base import PerTensorOptimizer, corrected
 
 
 class Yogi(PerTensorOptimizer):
-    """Adam whose v moves by at most (1 - β₂) g² a step, also where it falls.
+    """Adam whose v changes by at most (1 - β₂) g² per step, even when it decreases.
 
         mₜ = β₁ mₜ₋₁ + (1 - β₁) gₜ
         vₜ = vₜ₋₁ - (1 - β₂) sign(vₜ₋₁ - gₜ²) gₜ²
         θₜ = θₜ₋₁ - α m̂ₜ / (√v̂ₜ + ε)
 
-    State: m `exp_avg`, v `exp_avg_sq`, which begins at `initial_accumulator`. The paper corrects neither m nor v for
-    bias; TensorFlow Addons and the PyTorch libraries do, and so does this.
+    State: m `exp_avg`, v `exp_avg_sq`, which starts at `initial_accumulator`. The paper corrects neither m nor v for
+    bias; TensorFlow Addons and the PyTorch libraries do, and so does this class.
 
     Zaheer et al. 2018, Adaptive Methods for Nonconvex Optimization (NeurIPS)
     """

@@ -1,8 +1,8 @@
 """Every optimizer a study can name: how it is built, where ε enters, how ẑ is read from its state.
 
-A new optimizer is one row here and one function in `optimizers.denominators` that reads its ẑ. Nothing here imports
-torch: rows name their class and reader, which are loaded on use. Classes are torch.optim's where those
-agree with Table 5, else epsearch's own.
+A new optimizer is one row here and at most one file with its class and the function that reads its ẑ. Nothing here
+imports torch: classes and readers are loaded when used. Classes are torch.optim's if those agree with Table 5,
+otherwise epsearch's own.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_a_resumed_fit_goes_on_with_the_file(pl: Any, tmp_path: Path) -> None:
     loader = torch.utils.data.DataLoader(list(toy.batches()), batch_size=None)
     resumed.fit(module(pl), loader, ckpt_path=checkpoint)
     assert recorder.history == toy.plain(4)[0]
-    # And a fit from the start begins anew.
+    # And a fit from the start begins a new history.
     recorder = EpsilonRecorder(file)
     fit(pl, tmp_path, recorder, 1)
     assert ProbeHistory.load(file) == recorder.history == toy.plain(1)[0]

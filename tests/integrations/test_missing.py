@@ -1,4 +1,4 @@
-"""Without the library a callback says which extra to install, and the rest of epsearch works."""
+"""Without the library a callback names the extra to install, and the rest of epsearch works."""
 
 from __future__ import annotations
 

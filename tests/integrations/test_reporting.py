@@ -23,8 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 EPOCHS = 4
 
 
-class Told:
-    """A run that remembers what it was told, and is over after `until` reports."""
+class RecordedRun:
+    """A run that records its reports and ends after `until` reports."""
 
     def __init__(self, until: int | None = None, metric: str = "loss", **keywords: Any) -> None:
         self.values: list[float] = []
@@ -42,7 +42,7 @@ class Told:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "told"),
+    ("metrics", "expected"),
     [
         ({"accuracy": 0.5, "train_loss": 2.0}, 0.5),
         ({"accuracy": 0.9, "val_accuracy": torch.tensor(0.5)}, 0.5),
@@ -50,15 +50,15 @@ class Told:
         ({"val/accuracy": 0.5}, 0.5),
     ],
 )
-def test_the_studys_metric_is_found(metrics: dict[str, Any], told: float) -> None:
-    study = Told(metric="accuracy")
-    assert Reporting(study.run).tell(metrics)
-    assert study.values == [told]
+def test_the_studys_metric_is_found(metrics: dict[str, Any], expected: float) -> None:
+    study = RecordedRun(metric="accuracy")
+    assert Reporting(study.run).report_epoch(metrics)
+    assert study.values == [expected]
 
 
 def test_a_metric_is_named() -> None:
-    study = Told(metric="accuracy")
-    assert Reporting(study.run, "hits").tell({"hits": 0.5, "val_accuracy": 0.1})
+    study = RecordedRun(metric="accuracy")
+    assert Reporting(study.run, "hits").report_epoch({"hits": 0.5, "val_accuracy": 0.1})
     assert study.values == [0.5]
 
 
@@ -72,12 +72,12 @@ def test_a_metric_is_named() -> None:
 )
 def test_a_missing_metric_says_what_is_there(metric: str | None, metrics: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        Reporting(Told(metric="accuracy").run, metric).tell(metrics)
+        Reporting(RecordedRun(metric="accuracy").run, metric).report_epoch(metrics)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run() -> None:
-    study = Told(metric="accuracy")
-    assert not Reporting(study.run).tell({"val_accuracy": 0.1, "val_loss": math.nan})
+    study = RecordedRun(metric="accuracy")
+    assert not Reporting(study.run).report_epoch({"val_accuracy": 0.1, "val_loss": math.nan})
     assert study.run.diverged
 
 
@@ -170,7 +170,7 @@ both = pytest.mark.parametrize("fit", [lightning, transformers])
 @both
 def test_every_epoch_is_reported_once(fit: Fit, tmp_path: Path) -> None:
     """Neither a check of the validation before the training nor an evaluation after it is an epoch."""
-    study = Told()
+    study = RecordedRun()
     assert fit(study.run, tmp_path) == EPOCHS
     assert len(study.values) == EPOCHS
     assert study.values[-1] < study.values[0]
@@ -179,7 +179,7 @@ def test_every_epoch_is_reported_once(fit: Fit, tmp_path: Path) -> None:
 
 @both
 def test_a_run_that_is_over_stops_the_trainer(fit: Fit, tmp_path: Path) -> None:
-    study = Told(until=2)
+    study = RecordedRun(until=2)
     assert fit(study.run, tmp_path) == 2
     assert len(study.values) == 2
     assert study.run.ended
@@ -187,7 +187,7 @@ def test_a_run_that_is_over_stops_the_trainer(fit: Fit, tmp_path: Path) -> None:
 
 @both
 def test_the_probe_reads_an_epoch(fit: Fit, tmp_path: Path) -> None:
-    study = Told(probing=True)
+    study = RecordedRun(probing=True)
     assert fit(study.run, tmp_path) == 1
     result = study.run.measure()
     assert result.settings["steps"] == result.settings["batches_per_epoch"] == 6
@@ -197,7 +197,7 @@ def test_the_probe_reads_an_epoch(fit: Fit, tmp_path: Path) -> None:
 
 @both
 def test_histograms_are_recorded(fit: Fit, tmp_path: Path) -> None:
-    study = Told(recording=True)
+    study = RecordedRun(recording=True)
     fit(study.run, tmp_path)
     assert study.run.history is not None
     assert [reading.epoch for reading in study.run.history.epochs] == [1, 2, 3, 4]
@@ -206,7 +206,7 @@ def test_histograms_are_recorded(fit: Fit, tmp_path: Path) -> None:
 @both
 def test_a_metric_that_the_trainer_has_not_is_said(fit: Fit, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no score, only .*_loss"):
-        fit(Told().run, tmp_path, metric="score")
+        fit(RecordedRun().run, tmp_path, metric="score")
 
 
 @pytest.mark.parametrize(
@@ -215,19 +215,19 @@ def test_a_metric_that_the_trainer_has_not_is_said(fit: Fit, tmp_path: Path) -> 
 def test_an_epoch_without_validation_is_refused_at_the_start(
     fit: Fit, settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    study = Told()
+    study = RecordedRun()
     with pytest.raises(UserError, match="in every epoch"):
         fit(study.run, tmp_path, **settings)
     assert not study.values
 
 
 def test_lightning_without_validation_reports_the_training(tmp_path: Path) -> None:
-    study = Told()
+    study = RecordedRun()
     assert lightning(study.run, tmp_path, metric="train_loss", limit_val_batches=0) == EPOCHS
     assert len(study.values) == EPOCHS
 
 
 def test_lightning_that_validates_within_epochs_reports_each_once(tmp_path: Path) -> None:
-    study = Told()
+    study = RecordedRun()
     lightning(study.run, tmp_path, val_check_interval=0.5)
     assert len(study.values) == EPOCHS

@@ -73,7 +73,7 @@ def trainer(folder: Path, recorder: Any, model: Any, data: Any, *, own: Any = No
 
 
 def plain(model: Any, data: list[dict[str, Any]], epochs: int) -> Recorder:
-    """The same steps in a loop of one's own."""
+    """The same steps in a custom loop."""
     adam = optimizer(model)
     recorder = Recorder(adam, model)
     model.train()

@@ -1,4 +1,4 @@
-"""What every row of the table must do, whatever its equations: probe, measure, restore, step, be saved."""
+"""The contract of every optimizer: probe, measure, restore, step, save."""
 
 import copy
 import random

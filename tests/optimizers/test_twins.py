@@ -43,7 +43,7 @@ class TestTwin:
         """Where ε enters, and everything else of the step: in float64, so that nothing hides in rounding."""
         # torch.optim.NAdam keeps its product of μ in float32, whatever the parameters are.
         rtol = 1e-5 if name == "nadam" else 1e-9
-        # AdamW decays by 0.01 unless told otherwise.
+        # AdamW's default weight decay is 0.01.
         _, params = trained(name, eps=eps, dtype=torch.float64, weight_decay=0.0)
         for p, (theta, _) in zip(params, twin_of(name, eps), strict=True):
             np.testing.assert_allclose(p.detach().numpy(), theta, rtol=rtol, atol=1e-12)

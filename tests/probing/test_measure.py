@@ -38,7 +38,7 @@ class TestRange:
 
     @pytest.mark.parametrize("percentiles", [(98, 2), (2, 2), (-1, 98), (2, 101)])
     def test_percentiles_must_ascend(self, percentiles):
-        with pytest.raises(UserError, match=r"ascend within 0 to 100, e.g. \(2, 98\)"):
+        with pytest.raises(UserError, match=r"must be two increasing numbers from 0 to 100, e.g. \(2, 98\)"):
             measure(stepped([1.0]), percentiles=percentiles)
 
     @pytest.mark.parametrize(

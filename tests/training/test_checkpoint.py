@@ -1,4 +1,4 @@
-"""A training that is broken off and goes on from its checkpoint ends as if it had never been broken off."""
+"""A training that is interrupted and resumed from its checkpoint ends as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADAM = Cell(optimizer="adam", lr=1e-2, eps=1e-8, beta2=0.999)
 
 
 class Killed(DriverGone):
-    """Stands for a process that is no more: nothing after the raise is written."""
+    """Simulates a killed process: nothing is written after the raise."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +40,14 @@ class Kept:
     """A trial in its first seed: what it reports, and its checkpoint; killed as it reports the `stop_at`th time."""
 
     def __init__(self, path: Path, stop_at: int | None = None, every: float | None = 0) -> None:
-        self.told: list[float] = []
+        self.reported: list[float] = []
         self._stop_at = stop_at
         self.checkpoint = TrialCheckpoint(path, every, CPU)
-        self.checkpoint.values.append(self.told)
+        self.checkpoint.values.append(self.reported)
 
     def __call__(self, value: float) -> bool:
-        self.told.append(value)
-        if len(self.told) == self._stop_at:
+        self.reported.append(value)
+        if len(self.reported) == self._stop_at:
             raise Killed
         return True
 
@@ -81,7 +81,7 @@ def test_our_loop_goes_on_exactly(settings: str, cell: Cell, tmp_path: Path) -> 
         assert file.exists() == (stop_at > 1), "the epoch that the kill fell into is lost, those before are kept"
         rest = Kept(file)
         train(Regression(), study, [rest.run(study, cell)])
-        assert rest.told == whole.told
+        assert rest.reported == whole.reported
 
 
 def test_float16_keeps_its_loss_scale(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_float16_keeps_its_loss_scale(tmp_path: Path) -> None:
         train(Regression(), study, [Kept(tmp_path / "c.pt", 3).run(study)])
     rest = Kept(tmp_path / "c.pt")
     train(Regression(), study, [rest.run(study)])
-    assert rest.told == whole.told
+    assert rest.reported == whole.reported
 
 
 def test_members_go_on_from_where_each_was(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_members_go_on_from_where_each_was(tmp_path: Path) -> None:
             train(Regression(), study, [Kept(tmp_path / f"{index}.pt", stop_at).run(study, cells[index])])
     rest = [Kept(tmp_path / f"{index}.pt") for index in range(3)]
     train(Regression(), study, [kept.run(study, cell) for kept, cell in zip(rest, cells, strict=True)])
-    assert [kept.told for kept in rest] == [kept.told for kept in whole]
+    assert [kept.reported for kept in rest] == [kept.reported for kept in whole]
 
 
 def test_the_histograms_go_on_too(tmp_path: Path) -> None:
@@ -163,21 +163,21 @@ def test_a_users_loop_goes_on_exactly(tmp_path: Path) -> None:
     rest = Kept(tmp_path / "c.pt")
     torch.rand(99)
     own_loop(rest.run(study))
-    assert rest.told == whole.told
+    assert rest.reported == whole.reported
 
 
 def trial(tasks: StudyTasks, path: Path | None, stop_at: int | None = None) -> tuple[list[tuple[int, float]], Ending]:
     """(seed's index, value) as reported, and the ending."""
-    told: list[tuple[int, float]] = []
+    reported: list[tuple[int, float]] = []
 
     def report(index: int, seed_index: int, value: float) -> bool:
-        told.append((seed_index, value))
-        if len(told) == stop_at:
+        reported.append((seed_index, value))
+        if len(reported) == stop_at:
             raise Killed
         return True
 
     (ending,) = tasks.trials([ADAM], report, [path])
-    return told, ending
+    return reported, ending
 
 
 @pytest.mark.parametrize("stop_at", [2, EPOCHS + 1, EPOCHS + 3, 2 * EPOCHS + 2])
@@ -190,8 +190,8 @@ def test_a_trial_goes_on_with_the_seed_it_was_at(stop_at: int, tmp_path: Path) -
         trial(tasks, file, stop_at)
     kept = torch.load(file, weights_only=False)
     assert sum(map(len, kept["values"])) in (stop_at - 1, stop_at - 2)
-    told, rest = trial(tasks, file)
-    assert told == whole
+    reported, rest = trial(tasks, file)
+    assert reported == whole
     assert rest == ending
 
 
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(
     kept = Kept(tmp_path / "c.pt")
     (tmp_path / "c.pt").mkdir()
     own_loop(kept.run(own_study()))
-    assert kept.told == whole.told
+    assert kept.reported == whole.reported
     assert "could not write the checkpoint" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
 
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_another_model_is_deleted(tmp_path: Path, capsys: pytest
         train(Regression(), study, [Kept(tmp_path / "c.pt", 4).run(study)])
     rest = Kept(tmp_path / "c.pt")
     train(Wider(), study, [rest.run(study)])
-    assert rest.told == whole.told, "nothing of the old model, and no epoch twice"
+    assert rest.reported == whole.reported, "nothing of the old model, and no epoch twice"
     assert "it does not fit (RuntimeError: Error(s) in loading state_dict" in capsys.readouterr().err
 
 

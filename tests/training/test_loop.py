@@ -61,18 +61,18 @@ CELLS = [Cell(optimizer="adam", lr=lr, eps=1e-8, beta2=0.999) for lr in (1e-3, 1
 
 
 def losses(cells: Sequence[Cell], study: StudyConfig, seed: int = 0, stop: float | None = None) -> list[list[float]]:
-    """The loss of every epoch for every cell, trained together; those of lr `stop` are told to end at once."""
-    told: list[list[float]] = [[] for _ in cells]
+    """The loss of every epoch for every cell, trained together; those of lr `stop` end at once."""
+    reported: list[list[float]] = [[] for _ in cells]
 
     def listener(index: int) -> Run:
         def on_report(value: float) -> bool:
-            told[index].append(value)
+            reported[index].append(value)
             return cells[index].lr != stop
 
         return Run(study, cells[index], seed, CPU, on_report=on_report)
 
     train(Regression(), study, [listener(index) for index in range(len(cells))])
-    return told
+    return reported
 
 
 def test_members_learn_what_they_would_alone() -> None:
@@ -138,9 +138,9 @@ class Plain(Regression):
 
 
 def reported(workload: Regression, study: StudyConfig, cell: Cell = CELLS[1]) -> list[float]:
-    told: list[float] = []
-    train(workload, study, [Run(study, cell, 0, CPU, on_report=lambda value: told.append(value) is None)])
-    return told
+    reported: list[float] = []
+    train(workload, study, [Run(study, cell, 0, CPU, on_report=lambda value: reported.append(value) is None)])
+    return reported
 
 
 @pytest.mark.parametrize(("batch_size", "accumulate"), [(8, 4), (32, 5)])
@@ -257,12 +257,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once() -> None:
             return super().loss(model, batch) * (math.nan if self.steps == 6 else 1)
 
     workload = Breaks()
-    told: list[float] = []
-    run = Run(config(), CELLS[0], 0, CPU, on_report=lambda value: told.append(value) is None)
+    reported: list[float] = []
+    run = Run(config(), CELLS[0], 0, CPU, on_report=lambda value: reported.append(value) is None)
     train(workload, config(), [run])
     assert run.diverged
     assert workload.steps == 6, "an epoch is four steps: the second one is left in the middle"
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_probe_trains_its_epochs_and_reads_the_optimizer() -> None:
@@ -281,16 +281,16 @@ def test_members_that_are_recorded_learn_and_show_what_they_would_alone() -> Non
     study = config()
 
     def recorded(cells: Sequence[Cell]) -> tuple[list[Run], list[list[float]]]:
-        told: list[list[float]] = [[] for _ in cells]
+        reported: list[list[float]] = [[] for _ in cells]
         runs = [
             Run(study, cell, 0, CPU, recording=True, on_report=lambda value, kept=kept: kept.append(value) is None)
-            for cell, kept in zip(cells, told, strict=True)
+            for cell, kept in zip(cells, reported, strict=True)
         ]
         train(Regression(), study, runs)
-        return runs, told
+        return runs, reported
 
-    together, told = recorded(CELLS)
-    assert told == losses(CELLS, study)
+    together, reported = recorded(CELLS)
+    assert reported == losses(CELLS, study)
     for cell, run in zip(CELLS, together, strict=True):
         assert run.history is not None
         assert run.history == recorded([cell])[0][0].history

@@ -66,12 +66,12 @@ def test_pruning_ends_the_epochs() -> None:
 
 
 def test_a_metric_that_is_not_finite_ends_the_epochs_and_is_not_told() -> None:
-    told: list[float] = []
-    run = Run(study(9), CELL, 0, CPU, on_report=lambda value: told.append(value) is None)
+    reported: list[float] = []
+    run = Run(study(9), CELL, 0, CPU, on_report=lambda value: reported.append(value) is None)
     for epoch in run.epochs():
         run.report(score=1.0, loss=math.inf if epoch == 1 else 0.5)
     assert run.diverged
-    assert told == [1.0, 1.0], "the score of the second epoch is finite and counts; its loss ends the run"
+    assert reported == [1.0, 1.0], "the score of the second epoch is finite and counts; its loss ends the run"
 
 
 def test_the_studys_metric_must_be_reported() -> None:
@@ -211,7 +211,7 @@ class TestRecording:
         assert run.history is not None
         assert len(run.history.epochs) == 2
 
-    def test_an_optimizer_built_anew_goes_on_with_the_history(self) -> None:
+    def test_a_rebuilt_optimizer_continues_the_history(self) -> None:
         model = torch.nn.Linear(2, 1)
         run = Run(study(1), CELL, 0, CPU, recording=True)
         self.trained(run, run.optimizer(model), model)

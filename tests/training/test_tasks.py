@@ -138,10 +138,12 @@ class TestTrials:
     def test_every_seed_of_the_others_is_trained(self, train: bool, script: type[Script]) -> None:
         left = [ValueError("no")]
         script.raises = staticmethod(lambda lr, _, epoch: left.pop() if left and (lr, epoch) == (1e-2, 1) else None)
-        told: list[tuple[int, int]] = []
-        endings = tasks(train, seeds=[0, 1]).trials(CELLS, lambda index, seed, _: told.append((index, seed)) is None)
+        reported: list[tuple[int, int]] = []
+        endings = tasks(train, seeds=[0, 1]).trials(
+            CELLS, lambda index, seed, _: reported.append((index, seed)) is None
+        )
         assert kinds(endings) == ["finished", "raised", "finished"]
-        assert sorted(told) == sorted([(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (2, 0), (2, 0), (2, 1), (2, 1)])
+        assert sorted(reported) == sorted([(0, 0), (0, 0), (0, 1), (0, 1), (1, 0), (2, 0), (2, 0), (2, 1), (2, 1)])
 
     @pytest.mark.parametrize(("error", "reason"), named(OF_THE_PROCESS))
     def test_what_ends_the_process_keeps_checkpoints_and_endings(
@@ -156,10 +158,10 @@ class TestTrials:
         assert caught.value.endings == (first, None, None)
         assert files[1].exists()
         script.raises = staticmethod(lambda *_: None)
-        told: list[int] = []
-        endings = tasks(train).trials(CELLS[1:], lambda index, *_: told.append(index) is None, files[1:])
+        reported: list[int] = []
+        endings = tasks(train).trials(CELLS[1:], lambda index, *_: reported.append(index) is None, files[1:])
         assert kinds(endings) == ["finished", "finished"]
-        assert told.count(0) == 2
+        assert reported.count(0) == 2
 
     def test_a_mistake_that_every_trial_would_meet_ends_the_study(self, train: bool, script: type[Script]) -> None:
         script.raises = staticmethod(at(1e-2, UserError("metric.name is wrong")))

@@ -10,7 +10,7 @@ import pytest
 from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import data_folder
 from epsearch.workloads.downloads import fetch_all
-from epsearch.workloads.vision.data import ImageData
+from epsearch.workloads.vision.image_data import ImageData
 
 BY_HAND = {"war_and_peace": "war-and-peace/warandpeace.txt"}
 """Datasets that nothing downloads, and where they lie in the data folder."""

@@ -210,19 +210,19 @@ class TestEveryWorkload:
 def reports(workload: Workload, path: Path, stop_at: int | None) -> list[float]:
     """The loss after each of two epochs of two batches; `stop_at`: where the process is killed."""
     checkpoint = TrialCheckpoint(path, 0, CPU)
-    told: list[float] = []
-    checkpoint.values.append(told)
+    reported: list[float] = []
+    checkpoint.values.append(reported)
 
     def on_report(value: float) -> bool:
-        told.append(value)
-        if len(told) == stop_at:
+        reported.append(value)
+        if len(reported) == stop_at:
             raise DriverGone
         return True
 
     cell = Cell(optimizer="adam", lr=1e-3, eps=1e-8, beta2=0.999)
     run = Run(study(), cell, 0, CPU, on_report=on_report, checkpoint=checkpoint)
     train(workload, study(), [run])
-    return told
+    return reported
 
 
 def same(one: list[Any], other: list[Any]) -> bool:

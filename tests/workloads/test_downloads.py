@@ -22,7 +22,7 @@ SUM = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; breaks the connection off after `breaks` bytes as often as `times` says."""
+    """Serves CONTENT; breaks the connection after `breaks` bytes, `times` times."""
 
     ranges = True
     breaks, times = len(CONTENT), 0
@@ -71,14 +71,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_whole(server: Server, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int | None]] = []
-    path = fetch(server.download(), tmp_path, lambda *progress: told.append(progress))
+    reported: list[tuple[str, int, int | None]] = []
+    path = fetch(server.download(), tmp_path, lambda *progress: reported.append(progress))
     assert path == tmp_path / "some" / "file"
     assert path.read_bytes() == CONTENT
     assert [file.name for file in path.parent.iterdir()] == ["file"]
-    assert told[0] == ("file", 0, len(CONTENT))
-    assert told[-1] == ("file", len(CONTENT), len(CONTENT))
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert reported[0] == ("file", 0, len(CONTENT))
+    assert reported[-1] == ("file", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in reported] == sorted(done for _, done, _ in reported)
 
 
 def test_goes_on_after_a_broken_connection(server: Server, tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_a_later_call_goes_on(server: Server, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match="the connection ended after 524,288 of 1,048,576 bytes"):
         fetch(server.download(), tmp_path)
     assert not (tmp_path / "some" / "file").exists()
-    told: list[tuple[str, int, int | None]] = []
-    assert fetch(server.download(), tmp_path, lambda *progress: told.append(progress)).read_bytes() == CONTENT
+    reported: list[tuple[str, int, int | None]] = []
+    assert fetch(server.download(), tmp_path, lambda *progress: reported.append(progress)).read_bytes() == CONTENT
     assert server.sent == [len(CONTENT) // 2] * 2
-    assert told[0] == ("file", len(CONTENT) // 2, len(CONTENT))
+    assert reported[0] == ("file", len(CONTENT) // 2, len(CONTENT))
 
 
 def test_a_server_without_ranges_starts_again(server: Server, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from epsearch.core.imports import load_object
 from epsearch.registry.workloads import AUGMENTATIONS
 from epsearch.study.config import StudyConfig
 from epsearch.workloads.create import load_dataset, model_maker
-from epsearch.workloads.vision.data import ImageData
+from epsearch.workloads.vision.image_data import ImageData
 
 EVALUATION_BATCH = 1024
 

@@ -1,4 +1,4 @@
-"""Texts become tokens and back; what is no text is refused by name."""
+"""Texts become tokens and back; files that are not text are refused by name."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_the_decoder_shares_the_embedding_s_weight(model: torch.nn.Module) -> No
 
 
 def test_outputs_are_causal(model: torch.nn.Module) -> None:
-    """What comes later does not change what was said before; what came before does."""
+    """Later tokens do not change earlier outputs; earlier tokens change later ones."""
     model.eval()
     changed = TOKENS.clone()
     changed[20] = (changed[20] + 1) % VOCABULARY

@@ -116,7 +116,7 @@ class TestBatches:
 
 
 class TestState:
-    def test_it_is_carried_detached_and_begun_anew(self, short: dict[str, object]) -> None:
+    def test_it_is_carried_detached_and_reset(self, short: dict[str, object]) -> None:
         """The loss of each piece is that of a loop written out by hand.
 
         In float64: an untrained model's state changes its loss by little, and rounding must change it by less.

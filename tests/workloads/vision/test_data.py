@@ -12,13 +12,8 @@ import torch
 
 from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder
-from epsearch.workloads.vision.data import (
-    ImageData,
-    cifar10,
-    digits,
-    fashion_mnist,
-    tiny_imagenet,
-)
+from epsearch.workloads.vision.data import cifar10, digits, fashion_mnist, tiny_imagenet
+from epsearch.workloads.vision.image_data import ImageData
 from tests.workloads.real_data import there
 
 
@@ -153,7 +148,7 @@ def test_damaged_data(load: object, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setattr(urllib.request, "_opener", None)
     assert callable(load)
-    with pytest.raises(UserError, match=r"cannot be read from .*\n.*EPSEARCH_DATA.*delete what is there"):
+    with pytest.raises(UserError, match=r"cannot be read from .*\n.*EPSEARCH_DATA.*delete the files there"):
         load()
 
 

@@ -11,7 +11,8 @@ from epsearch.core.errors import UserError
 from epsearch.core.imports import load_object
 from epsearch.registry.workloads import WORKLOADS
 from epsearch.training.seeding import seed_all
-from epsearch.workloads.vision.data import ImageData, cifar10
+from epsearch.workloads.vision.data import cifar10
+from epsearch.workloads.vision.image_data import ImageData
 from epsearch.workloads.vision.torchvision_models import torchvision_classifier
 from tests.workloads.real_data import there
 
