@@ -18,6 +18,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
 from epsearch.registry.samplers import PRUNERS, SAMPLERS
+from epsearch.study.directory import RunDirectory
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
 from tests.report import sample
@@ -256,7 +257,7 @@ def test_a_probe_whose_number_of_batches_was_deleted() -> None:
 
     config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
     with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
-        pipeline._batches_per_epoch(config, sample.probe(), None)  # type: ignore[arg-type]
+        pipeline.space_stage(config, RunDirectory(Path("run")), None, sample.probe())  # type: ignore[arg-type]
 
 
 @pytest.mark.thorough
@@ -266,7 +267,7 @@ def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     before = {
         path: path.stat().st_mtime_ns
         for path in first.directory.rglob("*.*")
-        if path.name not in ("study.yaml", ".lock")
+        if path.name not in ("study.yaml", ".lock", "study.db")  # the driver's lease is written there and removed
     }
     notes = Notes()
     second = epsearch.run(study, directory=study_folder.run_directory, listener=notes)

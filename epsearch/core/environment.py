@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
-"""Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
+"""Overrides `engine.storage`, to keep a password out of files."""
 
 
 def without_storage(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for processes that need not know the password."""
+    """The environment without the storage's URL, to keep its password out of worker processes."""
     return {name: value for name, value in environment.items() if name != STORAGE_VARIABLE}

@@ -7,12 +7,9 @@ cell to be tried again by the next run.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -23,14 +20,14 @@ from epsearch.core.messages import mask_url
 from epsearch.records.listener import Best
 from epsearch.records.trial import Cell, Ending
 from epsearch.registry.optimizers import BASELINES
-from epsearch.registry.samplers import SAMPLERS, SCHEDULERS
+from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.search.interference import INTERFERED, interference, is_deleted
 from epsearch.search.queue import RETRY_OF, Queued, is_settled, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
 from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
-from epsearch.study.identity import identity
+from epsearch.study.identity import check_same_study, identity
 from epsearch.study.space import Space, cells
 
 IDENTITY = "epsearch:study"
@@ -82,6 +79,8 @@ class SharedStudy:
         # The baselines are few and a line to compare with: a grid whatever the sampler.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
         self._distributions = distributions(space, grid=self._grid)
+        pruner = PRUNERS.get(config.engine.pruner)
+        self._compares_seeds = pruner is not None and pruner.by_seed
         self.prunes = config.engine.pruner not in ("none", *SCHEDULERS)
         self.independent = self._grid or SAMPLERS[config.engine.sampler].independent
         """Whether the next trial does not depend on the outcome of earlier ones."""
@@ -162,7 +161,7 @@ class SharedStudy:
     def _report(self, asked: Asked, seed_index: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
-        by_seed = self._config.engine.pruner == "wilcoxon"
+        by_seed = self._compares_seeds
         first_of_seed = seed_index not in asked.best
         if first_of_seed:
             # Pruners compare trials at the same step, which must be the same epoch of the same seed, even where an
@@ -243,7 +242,7 @@ class SharedStudy:
 
     def _check_identity(self) -> None:
         stored = self.study.user_attrs.get(IDENTITY)
-        mine = json.loads(json.dumps(identity(self._config)))
+        mine = identity(self._config)
         storage = self._config.engine.storage
         where = mask_url(storage) if storage else "the run directory's study.db"
         if stored is None:
@@ -254,12 +253,12 @@ class SharedStudy:
                 )
             self.study.set_user_attr(IDENTITY, mine)
             return
-        changed = differences(stored, mine)
-        if changed:
-            raise UserError(
-                f'{where} holds a study "{self.study.study_name}" that was run differently: {changed}. '
-                "Choose another name."
-            )
+        check_same_study(
+            f'{where}: the study "{self.study.study_name}"',
+            stored,
+            mine,
+            "Undo the change to resume it, or choose another name.",
+        )
         if stored != mine:
             self.study.set_user_attr(IDENTITY, mine)
 
@@ -282,9 +281,3 @@ class SharedStudy:
             user_attrs={} if queued.retry_of is None else {RETRY_OF: queued.retry_of},
         )
         return optuna.Trial(self.study, self._storage.create_new_trial(self._study_id, template))
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs, as `training.epochs was 20, is 30; …`; only keys that both know are compared."""
-    changed = [key for key in old if key in new and old[key] != new[key]]
-    return "; ".join(f"{key} was {json.dumps(old[key])}, is {json.dumps(new[key])}" for key in changed)

@@ -1,4 +1,4 @@
-"""The log of a worker: standard error, which shows whatever an exception's text holds."""
+"""A worker's log, written to standard error; safe for any text in an exception."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import sys
 import traceback
 
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line
 
 LONGEST = 400
-"""Characters of an exception that a message quotes; its traceback in the log has the rest."""
+"""Number of characters of an exception that a message quotes; the traceback in the log has the rest."""
 
 
 def log(text: str) -> None:
-    """Write a line. A log that cannot be written, as on a full disk, costs no trial."""
+    """Write a line. A log that cannot be written, for example on a full disk, does not end a trial."""
     with contextlib.suppress(OSError, ValueError):
         print(_writable(text), file=sys.stderr, flush=True)
 
@@ -24,12 +24,12 @@ def log_error(error: BaseException) -> None:
 
 
 def quoted(error: BaseException) -> str:
-    """`ValueError: why` for a message."""
+    """`ValueError: text`, shortened for a message."""
     return one_line(described(error), LONGEST)
 
 
 def described(error: BaseException) -> str:
-    """`ValueError: why`, all of it, in one line that any file can hold."""
+    """`ValueError: text` in full, as one line that can be written to any file."""
     try:
         text = _writable(" ".join(str(error).split()))
     except Exception:
@@ -38,5 +38,5 @@ def described(error: BaseException) -> str:
 
 
 def _writable(text: str) -> str:
-    """Without lone surrogates, as of a file name in other bytes than UTF-8."""
+    """Escape lone surrogates, as in file names that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()

@@ -200,8 +200,8 @@ def test_the_commands_after_an_interruption(shell: Shell) -> None:
     for line in (advised, again):
         done = shell(line)
         assert done.returncode == 0, done.stderr
-        assert "run differently" not in done.stdout + done.stderr
-    assert "nothing to do: all 9 trials settled already" in done.stdout
+        assert "other settings" not in done.stdout + done.stderr
+    assert "nothing to do: all 9 trials have finished" in done.stdout
 
 
 def page_commands(page: Path) -> list[str]:
@@ -262,7 +262,7 @@ def test_the_commands_of_messages(shell: Shell) -> None:
     assert "This study       25 trials" in checked.stdout
     not_a_study = shell(f"echo 5 > five.yaml; {INSTALLED} check five.yaml")
     (init,) = re.findall("`(.*?)` writes a template", not_a_study.stderr)
-    assert "study.yaml: exists already" in shell(init).stderr
+    assert "study.yaml: already exists" in shell(init).stderr
 
 
 def test_the_command_that_installs_an_extra(shell: Shell) -> None:

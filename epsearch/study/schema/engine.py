@@ -81,13 +81,5 @@ class EngineSection(Section):
     @property
     def concurrent(self) -> bool:
         """Whether a trial may be asked for while others are under way."""
-        if self.name == "ray":
-            return self.workers != 1
-        return (self.workers or 1) * self.together > 1
-
-
-REMEDIES = {
-    "optuna": "remove it: each trial has its own process there",
-    "ray": "remove it, or write name: ray",
-}
-"""What to do about a key of this engine's, under another engine."""
+        workers = self.workers or ENGINES[self.name].workers
+        return workers is None or workers * self.together > 1
