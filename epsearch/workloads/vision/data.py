@@ -75,9 +75,7 @@ class ImageData(NamedTuple):
             chosen = torch.randperm(len(members), generator=generator)[: round(share * len(members))]
             held[members[chosen]] = True
         if not held.any():
-            raise UserError(
-                f"{share:g} of the training images of each class is less than one image; raise it."
-            )
+            raise UserError(f"{share:g} of the training images of each class is less than one image; raise it.")
         left, indices = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
         mean, std = _mean_and_std(self.train_images, left)
         # The remaining training images are not copied: processes may share their memory.
