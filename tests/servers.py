@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -38,12 +39,14 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("postgresql"))
-    try:
-        yield server
-    finally:
-        server.server.stop()
+def postgresql() -> Iterator[Server]:
+    # Not below pytest's own folder: another pytest that starts closes that to the server's account.
+    with tempfile.TemporaryDirectory(prefix="epsearch-postgresql-", dir="/tmp") as folder:
+        server = Server(Path(folder))
+        try:
+            yield server
+        finally:
+            server.server.stop()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])

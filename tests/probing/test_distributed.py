@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from epsearch import Denominator, StudyError, UserError, create_optimizer, measure, probe
-from epsearch.probing import histogram
+from epsearch.probing import percentiles
 from epsearch.probing.histogram import measure_layer
 from epsearch.records.probe import Layer, ProbeResult
 from epsearch.registry.optimizers import ADAPTIVE
@@ -207,12 +207,12 @@ def layer_of(kind, placements=None):
 
 def as_large(function, *arguments):
     """As for a large tensor: bins decide, and values are looked up only where they must be."""
-    usual = histogram.EXACT_BELOW
-    histogram.EXACT_BELOW = 1
+    usual = percentiles.EXACT_BELOW
+    percentiles.EXACT_BELOW = 1
     try:
         return function(*arguments)
     finally:
-        histogram.EXACT_BELOW = usual
+        percentiles.EXACT_BELOW = usual
 
 
 PLACEMENTS = {"sharded": [Shard(0)], "replicated": [Replicate()], "hybrid": [Replicate(), Shard(0)]}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from epsearch.optimizers import Denominator
-from epsearch.probing import histogram
+from epsearch.probing import bit_counts, histogram, percentiles
 from epsearch.probing.bit_counts import count_bits
 from epsearch.probing.histogram import measure_layer
 from epsearch.probing.measure import nearest_power_of_ten
@@ -36,8 +36,8 @@ def z_of(v: torch.Tensor, scale: float, power: float) -> np.ndarray:
 @pytest.fixture
 def only_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for a large tensor: bins decide, and values are looked up only where they must be; in several chunks."""
-    monkeypatch.setattr(histogram, "EXACT_BELOW", 1)
-    monkeypatch.setattr(histogram, "CHUNK", 777)
+    monkeypatch.setattr(percentiles, "EXACT_BELOW", 1)
+    monkeypatch.setattr(bit_counts, "CHUNK", 777)
 
 
 @pytest.mark.parametrize("term", TERMS)
@@ -104,7 +104,7 @@ def test_a_percentile_in_a_wide_gap_is_interpolated():
 
 
 def test_the_threshold_is_where_it_says(monkeypatch):
-    monkeypatch.setattr(histogram, "EXACT_BELOW", 100)
+    monkeypatch.setattr(percentiles, "EXACT_BELOW", 100)
     exactly = []
     for count in (99, 101):  # odd: the median is one element's, not between two
         v = spread(count, torch.float32)

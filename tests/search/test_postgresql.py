@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,18 +23,19 @@ QUOTED = "s3cret%2Fp%40ss%3Aword"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def server() -> Iterator[int]:
     """The port of a server whose database `studies` belongs to `tuner`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = PostgreSQL(tmp_path_factory.mktemp("postgresql"), "tuner", PASSWORD)
-    server.start("127.0.0.1", port)
-    try:
-        server.create_database("studies", "127.0.0.1", port)
-        yield port
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="epsearch-postgresql-", dir="/tmp") as folder:
+        server = PostgreSQL(Path(folder), "tuner", PASSWORD)
+        server.start("127.0.0.1", port)
+        try:
+            server.create_database("studies", "127.0.0.1", port)
+            yield port
+        finally:
+            server.stop()
 
 
 QUICK = "def train(run):\n    for _ in run.epochs():\n        run.report(score=run.lr)\n"

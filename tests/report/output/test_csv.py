@@ -25,9 +25,14 @@ def test_no_trials_is_the_header_alone():
     assert trials_csv([]) == ",".join(COLUMNS) + "\n"
 
 
+def failed(error):
+    """A trial with this very error: a record would escape its carriage returns."""
+    return trial(0, state="failed").model_copy(update={"error": error})
+
+
 @pytest.mark.parametrize("error", ['say "hi", twice', "two\nlines", "two\r\nlines", "日本語 é", "x" * 200])
 def test_free_text_survives_quoting(error):
-    text = trials_csv([trial(0, state="failed", error=error), trial(1, 0.5)])
+    text = trials_csv([failed(error), trial(1, 0.5)])
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert rows[0]["error"] == "\n".join(error.splitlines())
     assert rows[1]["value"] == "0.5"
@@ -35,7 +40,7 @@ def test_free_text_survives_quoting(error):
 
 @pytest.mark.parametrize("error", ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"])
 def test_a_spreadsheet_runs_no_formula(error):
-    text = trials_csv([trial(0, state="failed", error=error)])
+    text = trials_csv([failed(error)])
     assert next(csv.DictReader(io.StringIO(text, newline="")))["error"] == f"'{error}".replace("\r", "\n")
 
 

@@ -65,6 +65,7 @@ def test_scales_are_those_of_the_training_rows() -> None:
     assert torch.equal(breast_cancer().normalized().train_targets, breast_cancer().train_targets)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", KIND.models)
 @pytest.mark.parametrize("dataset", KIND.datasets)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
