@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from epsearch.records.trial import Cell
-from epsearch.search.queue import is_settled
+from epsearch.search.queue import is_done
 from epsearch.search.samplers import cell_of
 from epsearch.study.file import load_study
 from tests.conftest import StudyFolder
@@ -178,7 +178,7 @@ class Tally:
 
 
 def settled_of(trials: list[FrozenTrial]) -> Counter[Cell]:
-    return Counter(cell_of("adam", trial.params) for trial in trials if is_settled(trial))
+    return Counter(cell_of("adam", trial.params) for trial in trials if is_done(trial))
 
 
 def run_killed(
@@ -224,7 +224,7 @@ def check(study: Study, combination: Combination, cells: Counter[Cell], tally: T
     else:
         tally.lost += (cells - settled).total()
         tally.doubled += (settled - cells).total()
-    for trial in filter(is_settled, trials):
+    for trial in filter(is_done, trials):
         found = [value for _, value in sorted(trial.intermediate_values.items())]
         expected = trained_alone(study.path / "study.yaml", cell_of("adam", trial.params))
         tally.other += trial.state != TrialState.COMPLETE or found != expected or trial.value != min(expected)

@@ -194,7 +194,7 @@ def search_stage(
 
     place.begin_trials()
     studies = [SharedStudy(storage, config, optimizer, space, place) for optimizer, space in arms.items()]
-    settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+    settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
     listener.trials_planned(settled + left, settled, studies[0].best())
     with Redrawing(listener, config, place) as redrawing:
         engine.search(studies, redrawing)

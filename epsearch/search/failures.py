@@ -16,7 +16,7 @@ DATABASES = ("sqlalchemy", "sqlite3", "psycopg")
 
 
 @contextlib.contextmanager
-def reported(config: StudyConfig, place: RunDirectory) -> Iterator[None]:
+def reported(config: StudyConfig, run_dir: RunDirectory) -> Iterator[None]:
     """Within, an error of the storage or the system ends the study with one message.
 
     Raises:
@@ -30,7 +30,7 @@ def reported(config: StudyConfig, place: RunDirectory) -> Iterator[None]:
         if of_storage or type(error).__name__ == "StorageInternalError":
             from epsearch.search.storage import reason
 
-            url = place.storage(config)
+            url = run_dir.storage(config)
             raise StudyError(
                 f"{mask_url(url)}: the storage failed ({reason(url, error)}). What was written before is kept: fix the "
                 "cause (disk space? the database server?) and run the same command to resume."

@@ -225,7 +225,7 @@ class Lease:
 
 @contextlib.contextmanager
 def leased(
-    storage: BaseStorage, config: StudyConfig, place: RunDirectory, listener: Listener, *, take_over: bool = False
+    storage: BaseStorage, config: StudyConfig, run_dir: RunDirectory, listener: Listener, *, take_over: bool = False
 ) -> Iterator[None]:
     """Within, this process is the one that runs the study of this name in this storage.
 
@@ -233,8 +233,8 @@ def leased(
         UserError: another driver is running it, or the storage cannot be written.
         StudyError: another driver has taken it over.
     """
-    url = place.storage(config)
-    lease = Lease(storage, config.name, place.path, mask_url(url))
+    url = run_dir.storage(config)
+    lease = Lease(storage, config.name, run_dir.path, mask_url(url))
     try:
         ousted = lease.claim(take_over=take_over)
     except sa.exc.DBAPIError as error:

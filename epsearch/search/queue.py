@@ -25,18 +25,14 @@ class Queued(NamedTuple):
 
 def missing_cells(trials: Sequence[FrozenTrial], wanted: Sequence[dict[str, float]]) -> Iterator[Queued]:
     """Of the cells wanted, those that are neither settled nor enqueued."""
-    standing = Counter(
-        key_of(trial.params) for trial in trials if is_settled(trial) or trial.state == TrialState.WAITING
-    )
-    failed = {
-        key_of(trial.params): trial for trial in trials if trial.state == TrialState.FAIL and not is_settled(trial)
-    }
+    standing = Counter(key_of(trial.params) for trial in trials if is_done(trial) or trial.state == TrialState.WAITING)
+    failed = {key_of(trial.params): trial for trial in trials if trial.state == TrialState.FAIL and not is_done(trial)}
     for cell in wanted:
         key = key_of(cell)
         if standing[key]:
             standing[key] -= 1
         elif (trial := failed.pop(key, None)) is not None:
-            yield _again(trials, trial)
+            yield _retry(trials, trial)
         else:
             yield Queued(cell)
 
@@ -47,18 +43,18 @@ def retries(trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
     for trial in trials:
         # A trial killed before all of its parameters were drawn had no cell yet.
         drawn = trial.params.keys() == space.keys()
-        if trial.state == TrialState.FAIL and not is_settled(trial) and drawn and trial.number not in retried:
-            yield _again(trials, trial)
+        if trial.state == TrialState.FAIL and not is_done(trial) and drawn and trial.number not in retried:
+            yield _retry(trials, trial)
 
 
-def _again(trials: Sequence[FrozenTrial], failed: FrozenTrial) -> Queued:
+def _retry(trials: Sequence[FrozenTrial], failed: FrozenTrial) -> Queued:
     first = failed.number
     while (before := trials[first].user_attrs.get(RETRY_OF)) is not None:
         first = before
     return Queued(failed.params, failed.number, first)
 
 
-def is_settled(trial: FrozenTrial) -> bool:
+def is_done(trial: FrozenTrial) -> bool:
     """Whether a trial's cell needs no further try."""
     if trial.state == TrialState.FAIL:
         return trial.user_attrs.get("fail_reason") == "diverged"

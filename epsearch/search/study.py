@@ -25,7 +25,7 @@ from epsearch.records.trial import Cell, Ending
 from epsearch.registry.optimizers import BASELINES
 from epsearch.registry.samplers import SAMPLERS, SCHEDULERS
 from epsearch.search.interference import INTERFERED, interference, is_deleted
-from epsearch.search.queue import RETRY_OF, Queued, is_settled, missing_cells, retries
+from epsearch.search.queue import RETRY_OF, Queued, is_done, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
 from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws
 from epsearch.study.config import StudyConfig
@@ -38,7 +38,7 @@ PLANNED = "epsearch:planned"
 """Attribute of an arm's study: how many trials the last run was to end with, those of earlier runs included."""
 
 
-class Asked:
+class ActiveTrial:
     """A trial under way: its cell, its checkpoint's file; of each seed so far its epochs and its best finite value."""
 
     def __init__(self, trial: optuna.Trial, cell: Cell, checkpoint: Path | None) -> None:
@@ -49,7 +49,7 @@ class Asked:
         """The last step reported."""
         self.known_steps = 0
         """The last step that an earlier try reported, whose process died."""
-        self.taken: str | None = None
+        self.interference: str | None = None
         """What was done to it from outside, so that its result is dropped."""
 
     @property
@@ -62,7 +62,7 @@ class SharedStudy:
     """One arm: an optimizer's space in an Optuna study.
 
     Opening it settles what a killed driver left, and works out what is missing. Histories of ẑ and checkpoints are
-    kept in `place`.
+    kept in `run_dir`.
 
     Raises:
         UserError: the storage holds another study under this name.
@@ -74,10 +74,10 @@ class SharedStudy:
         config: StudyConfig,
         optimizer: str,
         space: Space,
-        place: RunDirectory | None = None,
+        run_dir: RunDirectory | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self._storage, self._place = storage, place
+        self._storage, self._run_dir = storage, run_dir
         self._config, self._sign = config, 1 if config.goal == "maximize" else -1
         # The baselines are few and a line to compare with: a grid whatever the sampler.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
@@ -89,16 +89,16 @@ class SharedStudy:
             storage=storage,
             study_name=study_name(config, optimizer),
             direction=config.goal,
-            # Never asked where all parameters are given; replaced below where outcomes steer the search.
+            # Unused where all parameters are given; replaced below where outcomes steer the search.
             sampler=optuna.samplers.RandomSampler(),
             pruner=create_pruner(config),
             load_if_exists=True,
         )
         self._study_id = storage.get_study_id_from_name(self.study.study_name)
         self._check_identity()
-        self._settle_lost()
+        self._fail_lost()
         trials = self.study.get_trials(deepcopy=False)
-        self.settled = sum(is_settled(trial) for trial in trials)
+        self.done = sum(is_done(trial) for trial in trials)
         """Trials that earlier runs settled."""
         if self.independent:
             self._queue = deque(
@@ -111,10 +111,10 @@ class SharedStudy:
         self.left = len(self._queue) + sum(trial.state == TrialState.WAITING for trial in trials)
         """Trials still to be asked for."""
         if not self.independent:
-            self.left = max(self.left, (config.engine.trials or 0) - self.settled)
+            self.left = max(self.left, (config.engine.trials or 0) - self.done)
         self.deleted = False
         """Whether the study was deleted while it ran."""
-        self.planned = self.settled + self.left
+        self.planned = self.done + self.left
         if self.study.user_attrs.get(PLANNED) != self.planned:
             self.study.set_user_attr(PLANNED, self.planned)
 
@@ -124,7 +124,7 @@ class SharedStudy:
         best = max(complete, key=lambda trial: self._sign * (trial.value or 0.0), default=None)
         return None if best is None else Best(best.value or 0.0, cell_of(self.optimizer, best.params))
 
-    def ask(self) -> Asked | None:
+    def ask(self) -> ActiveTrial | None:
         """The next trial, or None when all are under way or settled."""
         if self.left <= 0:
             return None
@@ -142,91 +142,91 @@ class SharedStudy:
             self._end()
             return None
         number = trial.number if first is None else first
-        checkpoint = self._place.checkpoint(self.optimizer, number) if self._place else None
+        checkpoint = self._run_dir.checkpoint(self.optimizer, number) if self._run_dir else None
         if checkpoint is not None and first is None:
             # Of an earlier study in this directory, whose trials had the same numbers.
             checkpoint.unlink(missing_ok=True)
-        return Asked(trial, cell_of(self.optimizer, trial.params), checkpoint)
+        return ActiveTrial(trial, cell_of(self.optimizer, trial.params), checkpoint)
 
-    def report(self, asked: Asked, seed_index: int, value: float) -> bool:
+    def report(self, active: ActiveTrial, seed_index: int, value: float) -> bool:
         """Note one epoch's metric; False when the trial stops: the pruner says so, or it was ended from outside."""
-        if asked.taken is not None:
+        if active.interference is not None:
             return False
         try:
-            return self._report(asked, seed_index, value)
+            return self._report(active, seed_index, value)
         except INTERFERED:
-            if not self._was_taken(asked):
+            if not self._interfered(active):
                 raise
             return False
 
-    def _report(self, asked: Asked, seed_index: int, value: float) -> bool:
+    def _report(self, active: ActiveTrial, seed_index: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
         by_seed = self._config.engine.pruner == "wilcoxon"
-        first_of_seed = seed_index not in asked.best
+        first_of_seed = seed_index not in active.best
         if first_of_seed:
             # Pruners compare trials at the same step, which must be the same epoch of the same seed, even where an
             # earlier seed diverged before its last epoch.
-            asked.steps = max(asked.steps, seed_index * (self._config.training.epochs or 0))
-        asked.steps += 1
-        asked.epochs[seed_index] = asked.epochs.get(seed_index, 0) + 1
-        repeated = asked.steps <= asked.known_steps
+            active.steps = max(active.steps, seed_index * (self._config.training.epochs or 0))
+        active.steps += 1
+        active.epochs[seed_index] = active.epochs.get(seed_index, 0) + 1
+        repeated = active.steps <= active.known_steps
         if by_seed and first_of_seed and seed_index and not repeated:
             # The Wilcoxon test compares seed by seed: a step is a seed, its value that seed's best.
-            asked.trial.report(asked.best[max(asked.best)], step=max(asked.best))
-        best = asked.best.get(seed_index, value)
-        asked.best[seed_index] = max(best, value, key=lambda x: self._sign * x)
+            active.trial.report(active.best[max(active.best)], step=max(active.best))
+        best = active.best.get(seed_index, value)
+        active.best[seed_index] = max(best, value, key=lambda x: self._sign * x)
         if repeated:
             return True
         if not by_seed:
-            asked.trial.report(value, step=asked.steps)
+            active.trial.report(value, step=active.steps)
         elif not (first_of_seed and seed_index):
             return True
         # Asking a pruner that never prunes would still read the whole trial from the storage.
-        return not self.prunes or not asked.trial.should_prune()
+        return not self.prunes or not active.trial.should_prune()
 
-    def begin_again(self, asked: Asked) -> None:
+    def restart(self, active: ActiveTrial) -> None:
         """A trial's process died, and another one begins it anew, or from its checkpoint: it reports again."""
-        asked.known_steps = max(asked.known_steps, asked.steps)
-        asked.steps = 0
-        asked.best.clear()
-        asked.epochs.clear()
+        active.known_steps = max(active.known_steps, active.steps)
+        active.steps = 0
+        active.best.clear()
+        active.epochs.clear()
 
-    def tell(self, asked: Asked, ending: Ending) -> float | None:
+    def tell(self, active: ActiveTrial, ending: Ending) -> float | None:
         """Settle a trial and return its value: the mean over seeds of the best finite metric over the epochs.
 
-        None, and nothing is written, where the trial was ended from outside: `asked.taken` says how.
+        None, and nothing is written, where the trial was ended from outside: `active.interference` says how.
         """
-        if asked.taken is None:
+        if active.interference is None:
             try:
-                return self._tell(asked, ending)
+                return self._tell(active, ending)
             except INTERFERED:
-                if not self._was_taken(asked):
+                if not self._interfered(active):
                     raise
         return None
 
-    def _was_taken(self, asked: Asked) -> bool:
+    def _interfered(self, active: ActiveTrial) -> bool:
         """Whether the trial was ended from outside, or its study deleted; noted if so."""
-        asked.taken = interference(self.study, asked.trial)
-        if asked.taken is not None and is_deleted(self.study):
+        active.interference = interference(self.study, active.trial)
+        if active.interference is not None and is_deleted(self.study):
             self._end()
-        return asked.taken is not None
+        return active.interference is not None
 
     def _end(self) -> None:
         self.deleted, self.left = True, 0
         self._queue.clear()
 
-    def _tell(self, asked: Asked, ending: Ending) -> float | None:
-        trial, values = asked.trial, list(asked.best.values())
-        if ending.history is not None and self._place is not None:
+    def _tell(self, active: ActiveTrial, ending: Ending) -> float | None:
+        trial, values = active.trial, list(active.best.values())
+        if ending.history is not None and self._run_dir is not None:
             # Before the trial is settled: afterwards nobody would come back for it.
-            file = self._place.history(asked.number)
+            file = self._run_dir.history(active.number)
             file.parent.mkdir(exist_ok=True)
             ending.history.save(file)
         kind = ending.kind
         if len(self._config.training.seeds) > 1 and values:
             trial.set_user_attr("seed_values", values)
-            trial.set_user_attr(SEED_EPOCHS, list(asked.epochs.values()))
+            trial.set_user_attr(SEED_EPOCHS, list(active.epochs.values()))
         if kind == "finished":
             self.study.tell(trial, mean(values))
         elif kind == "pruned":
@@ -236,9 +236,9 @@ class SharedStudy:
             if ending.error:
                 trial.set_user_attr("error", ending.error)
             self.study.tell(trial, state=TrialState.FAIL)
-        if asked.checkpoint is not None and kind not in ("died", "lost"):
+        if active.checkpoint is not None and kind not in ("died", "lost"):
             # Code that raised will be mended before it is tried again: from the start.
-            asked.checkpoint.unlink(missing_ok=True)
+            active.checkpoint.unlink(missing_ok=True)
         return mean(values) if kind == "finished" else None
 
     def _check_identity(self) -> None:
@@ -263,7 +263,7 @@ class SharedStudy:
         if stored != mine:
             self.study.set_user_attr(IDENTITY, mine)
 
-    def _settle_lost(self) -> None:
+    def _fail_lost(self) -> None:
         for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             trial = optuna.Trial(self.study, frozen._trial_id)
             trial.set_user_attr("fail_reason", "lost")

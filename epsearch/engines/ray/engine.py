@@ -14,13 +14,13 @@ from ray import tune
 
 from epsearch.core.errors import ProcessUnusable, StudyError, UserError
 from epsearch.core.messages import one_line
-from epsearch.engines.dispatcher import Arms
+from epsearch.engines.dispatcher import Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.ray import cluster as ray_cluster
-from epsearch.engines.ray.dialogue import TIMED_OUT, Abandoned, Dialogue
+from epsearch.engines.ray.driver import TIMED_OUT, StudyAborted, TuneDriver
 from epsearch.engines.ray.logs import Logs
 from epsearch.engines.ray.metrics import Metered
-from epsearch.engines.ray.trainable import carry_out
+from epsearch.engines.ray.trainable import run_task
 from epsearch.engines.ray.tuner import run_trials
 from epsearch.engines.ray.watch import Watch
 from epsearch.records.listener import Listener
@@ -57,7 +57,7 @@ class RayEngine:
             num_gpus=engine.resources.gpu,
             max_retries=engine.max_failures,
             max_calls=1,  # a process that must not train again takes no trial
-        )(carry_out)
+        )(run_task)
         for _ in range(engine.max_failures + 1):
             result, printed = self._result(task, remote.remote(self._study, task))
             self._logs.write(task, printed)
@@ -83,28 +83,28 @@ class RayEngine:
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
-        settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+        settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
         if not left:
             return
         self._connect()
         metered = Metered(listener, self._config, settled, left)
-        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered, self._watch)
+        driver = TuneDriver(Dispatcher(studies, metered), self._config, self._logs, metered, self._watch)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
-                run_trials(self._config, self._study, dialogue, interrupts, folder)
-        except Abandoned as abandoned:
-            dialogue.lose_all()
-            raise abandoned.cause from None
+                run_trials(self._config, self._study, driver, interrupts, folder)
+        except StudyAborted as aborted:
+            driver.lose_all()
+            raise aborted.cause from None
         except (tune.TuneError, ray.exceptions.RayError, OSError) as error:
-            # What of our own goes wrong is abandoned: an OSError is of Ray's connections or of Tune's files.
-            dialogue.lose_all()
+            # epsearch's own errors arrive as StudyAborted: an OSError here comes from Ray or Tune.
+            driver.lose_all()
             raise StudyError(
                 f"Ray gave up: {type(error).__name__}: {one_line(error)}. Finished trials are saved; rerun the same "
                 "command to resume."
             ) from error
         except BaseException:
             # Ctrl-C: say in the storage, if it still listens, that these trials are under way no more.
-            dialogue.lose_all()
+            driver.lose_all()
             raise
 
     def _connect(self) -> None:

@@ -46,7 +46,7 @@ STUDY = "epsearch_study"
 FETCHED_FROM = ".job"
 """File of a fetched run directory: the job that it is a copy of, which may be fetched again."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class Cluster:
@@ -65,7 +65,7 @@ class Cluster:
         self._address = address
         # Ray prefers this to the address that it is given.
         os.environ[ADDRESS_VARIABLE] = address
-        with self._trouble():
+        with self._one_line_errors():
             self._client = JobSubmissionClient(address)
             self._client.get_version()
 
@@ -85,7 +85,7 @@ class Cluster:
         words = [word for setting in settings for word in ("--set", setting)]
         # The cluster is the one that the job runs on, and its storage may be told by its environment alone.
         command = shlex.join(["run", study.name, *words, "--set", "engine.address=auto"])
-        with _packed(config, study) as folder, self._trouble():
+        with _packed(config, study) as folder, self._one_line_errors():
             self._client.submit_job(
                 entrypoint=f"exec python3 -m epsearch {command} --dir {RUNS}/{shlex.quote(config.name)}",
                 submission_id=job,
@@ -96,12 +96,12 @@ class Cluster:
 
     def details(self, job: str) -> JobDetails:
         """What the cluster knows of a job."""
-        with self._trouble(job):
+        with self._one_line_errors(job):
             return self._client.get_job_info(job)
 
     def logs(self, job: str) -> str:
         """What a job has printed."""
-        with self._trouble(job):
+        with self._one_line_errors(job):
             return str(self._client.get_job_logs(job))
 
     def follow(self, job: str, write: Callable[[str], object]) -> JobDetails:
@@ -129,7 +129,7 @@ class Cluster:
 
     def stop(self, job: str) -> bool:
         """End a job, as Ctrl-C would; False if it had ended already."""
-        with self._trouble(job):
+        with self._one_line_errors(job):
             if self._client.get_job_info(job).status.is_terminal():
                 return False
             self._client.stop_job(job)
@@ -153,8 +153,8 @@ class Cluster:
             check_name(name)
         except PydanticCustomError as error:
             raise UserError(f"{job}: the name of its study is refused: {error.message()}") from error
-        place = local_copy(name, directory)
-        with self._trouble(job):
+        run_dir = local_copy(name, directory)
+        with self._one_line_errors(job):
             copier = self._client.submit_job(
                 entrypoint=f"exec python3 -m epsearch.engines.ray.archive {RUNS}/{shlex.quote(name)}",
                 submission_id=f"{job}-fetch-{secrets.token_hex(2)}",
@@ -168,24 +168,24 @@ class Cluster:
         if not (begin and end):
             raise UserError(f"{job}: its run directory could not be read: {one_line(head[-1000:])[-300:]}")
         try:
-            left_out = unpack(archive, place)
-            (place / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
+            left_out = unpack(archive, run_dir)
+            (run_dir / FETCHED_FROM).write_text(f"{job}\n", encoding="utf-8")
         except OSError as error:
             raise StudyError(
-                f"{place}: the run directory of {job} could not be written there ({one_line(error)}); fix that and "
+                f"{run_dir}: the run directory of {job} could not be written there ({one_line(error)}); fix that and "
                 f"run: {epsearch('fetch', job, '--address', self._address)}"
             ) from error
         if left_out:
             note(f"{job}: checkpoints are not fetched ({len(left_out)} left out): resuming from one runs code in it.")
-        return place
+        return run_dir
 
     def _ended(self, job: str) -> JobDetails:
         while not (details := self._client.get_job_info(job)).status.is_terminal():
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return details
 
     @contextmanager
-    def _trouble(self, job: str = "") -> Iterator[None]:
+    def _one_line_errors(self, job: str = "") -> Iterator[None]:
         """What goes wrong in between is the user's to mend, and is said in one line."""
         try:
             yield
@@ -233,10 +233,12 @@ def local_copy(name: str, directory: Path | None) -> Path:
     Raises:
         UserError: a run of this machine's own is there.
     """
-    place = directory or Path("runs") / name
-    if place.exists() and not (place / FETCHED_FROM).exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UserError(f"{place}: is there already, and is no copy of a job's; name another directory with --dir DIR.")
-    return place
+    run_dir = directory or Path("runs") / name
+    if run_dir.exists() and not (run_dir / FETCHED_FROM).exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise UserError(
+            f"{run_dir}: is there already, and is no copy of a job's; name another directory with --dir DIR."
+        )
+    return run_dir
 
 
 def describe(job: str, details: JobDetails, logs: str) -> str:

@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from epsearch.core.imports import load_object
 from epsearch.core.messages import one_line
-from epsearch.engines.ray.dialogue import Dialogue
+from epsearch.engines.ray.driver import TuneDriver
 from epsearch.engines.ray.searcher import DriverOnly
 from epsearch.registry.samplers import SCHEDULERS
 from epsearch.study.config import StudyConfig
@@ -18,17 +18,17 @@ from epsearch.study.config import StudyConfig
 class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
     """Tune's scheduler: the study is told, and its pruner stops trials, or one of Ray's schedulers for each arm."""
 
-    def __init__(self, dialogue: Dialogue, config: StudyConfig, deaths: dict[str, str]) -> None:
+    def __init__(self, driver: TuneDriver, config: StudyConfig, deaths: dict[str, str]) -> None:
         super().__init__()
-        self._dialogue, self._config, self._deaths = dialogue, config, deaths
+        self._driver, self._config, self._deaths = driver, config, deaths
         self._schedulers: dict[str, TrialScheduler] = {}
         self._last: dict[str, dict[str, float]] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """A trial is to start, or, since its process died, to start again."""
-        trial.set_config({**trial.config, "checkpoint": self._dialogue.checkpoint(trial.trial_id)})
+        trial.set_config({**trial.config, "checkpoint": self._driver.checkpoint(trial.trial_id)})
         if (death := self._deaths.get(trial.trial_id)) is not None:
-            self._dialogue.restarts(trial.trial_id, trial.num_failures, death)
+            self._driver.restarts(trial.trial_id, trial.num_failures, death)
         elif (scheduler := self._scheduler(trial)) is not None:
             scheduler.on_trial_add(tune_controller, trial)
         self._last.setdefault(trial.trial_id, {})
@@ -43,7 +43,7 @@ class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
             self._last[trial.trial_id] = said = {"training_iteration": step, "value": value}
             return bool(scheduler.on_trial_result(tune_controller, trial, said) != TrialScheduler.STOP)
 
-        if self._dialogue.hear(trial.trial_id, result, judge):
+        if self._driver.handle_result(trial.trial_id, result, judge):
             return str(TrialScheduler.CONTINUE)
         # Tune remembers every trial; the bytes of a checkpoint shall not stay with it.
         trial.set_config({**trial.config, "checkpoint": None})
@@ -56,7 +56,7 @@ class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Its process died; whether it starts again, Tune knows."""
-        self._deaths[trial.trial_id] = self._dialogue.death(trial.trial_id) or _death(trial)
+        self._deaths[trial.trial_id] = self._driver.handle_death(trial.trial_id) or _death(trial)
 
     def _scheduler(self, trial: Any) -> TrialScheduler | None:
         """Ray's scheduler of the trial's arm: baselines are not stopped for what the searched optimizer reaches."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from epsearch.engines.ray.dialogue import Dialogue
+from epsearch.engines.ray.driver import TuneDriver
 
 
 class DriverOnly:
@@ -19,18 +19,18 @@ class DriverOnly:
 class StudySearcher(DriverOnly, Searcher):  # type: ignore[misc]
     """Tune's searcher: the study is asked what to try."""
 
-    def __init__(self, dialogue: Dialogue, deaths: dict[str, str]) -> None:
+    def __init__(self, driver: TuneDriver, deaths: dict[str, str]) -> None:
         super().__init__()
-        self._dialogue, self._deaths = dialogue, deaths
+        self._driver, self._deaths = driver, deaths
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The configuration of the next trial; None for nothing now."""
-        return self._dialogue.ask(trial_id)
+        return self._driver.next_config(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Of any other end the scheduler has heard."""
         if error:
-            self._dialogue.bury(trial_id, self._deaths.get(trial_id, "its worker process died"))
+            self._driver.handle_final_death(trial_id, self._deaths.get(trial_id, "its worker process died"))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is in its storage."""

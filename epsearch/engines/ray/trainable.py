@@ -31,16 +31,16 @@ from epsearch.study.config import StudyConfig
 if TYPE_CHECKING:
     from epsearch.training.tasks import StudyTasks
 
-Trouble = UserError | StudyError | ProcessUnusable
+TaskError = UserError | StudyError | ProcessUnusable
 """What is passed on to the driver instead of raised."""
 
 MESSAGE = "epsearch"
 """The key of a Tune result that holds the `Message`."""
 
-TOGETHER_SECONDS = 0.1
+BATCH_SECONDS = 0.1
 """Without a pruner nobody waits for an answer: what is reported within so many seconds goes to the driver at once."""
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 """How often a trial looks whether it has a new checkpoint to hand over."""
 
 LOG_BYTES = 1 << 16
@@ -57,7 +57,7 @@ class Message:
     """(seed's index, metric) of each epoch."""
     ending: Ending | None = None
     """How the trial ended, in its last message."""
-    trouble: UserError | StudyError | None = None
+    error: UserError | StudyError | None = None
     """What ends the study, as every trial would meet it."""
     unusable: str | None = None
     """Why the process ends next: the trial died, and continues in another one."""
@@ -78,26 +78,26 @@ class RayTrial(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin the first trial."""
-        self._training = _Training(self.study, config, Path(self.logdir))
+        self._trial_thread = _TrialThread(self.study, config, Path(self.logdir))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin the next one; the one before it may have been stopped."""
-        self._training.end()
-        self._training = _Training(self.study, new_config, Path(self.logdir))
+        self._trial_thread.end()
+        self._trial_thread = _TrialThread(self.study, new_config, Path(self.logdir))
         return True
 
     def step(self) -> dict[str, Any]:
         """Train until there is something to tell."""
-        if self._training.unusable:
+        if self._trial_thread.unusable:
             os._exit(1)
-        return {MESSAGE: self._training.next_message()}
+        return {MESSAGE: self._trial_thread.next_message()}
 
     def cleanup(self) -> None:
         """Stop training."""
-        self._training.end()
+        self._trial_thread.end()
 
 
-class _Training:
+class _TrialThread:
     """One try of a trial, in a thread that waits at each report where a pruner or scheduler is to be asked."""
 
     def __init__(self, study: StudyConfig, config: dict[str, Any], folder: Path) -> None:
@@ -107,11 +107,11 @@ class _Training:
         self._file = folder / "checkpoint.pt"
         if (kept := config["checkpoint"]) is not None:
             self._file.write_bytes(ray.get(kept))
-        self._handed_over = self._version()
-        self._happened: queue.SimpleQueue[tuple[int, float] | Ending | Trouble | None] = queue.SimpleQueue()
+        self._sent_version = self._version()
+        self._events: queue.SimpleQueue[tuple[int, float] | Ending | TaskError | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._waiting = self._ended = False
-        self._told = 0
+        self._sent = 0
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
         self.unusable = False
@@ -124,34 +124,34 @@ class _Training:
             self._thread.start()
         elif self._waiting:
             self._answer(True)
-        message = Message(first=self._told)
+        message = Message(first=self._sent)
         began = time.monotonic()
-        while not (message.ending or message.trouble or self.unusable or self._waiting):
+        while not (message.ending or message.error or self.unusable or self._waiting):
             try:
-                happened = self._happened.get(timeout=TOGETHER_SECONDS if message.reports else LOOK_SECONDS)
+                event = self._events.get(timeout=BATCH_SECONDS if message.reports else POLL_SECONDS)
             except queue.Empty:
                 # A checkpoint does not wait for the next report: an epoch may take an hour, and its machine be lost.
-                if message.reports or self._version() != self._handed_over:
+                if message.reports or self._version() != self._sent_version:
                     break
                 continue
-            if happened is None:
+            if event is None:
                 break
-            if isinstance(happened, Ending):
-                message.ending = happened
-            elif isinstance(happened, ProcessUnusable):
-                message.unusable, self.unusable = str(happened), True
-            elif isinstance(happened, Exception):
-                message.trouble = happened
+            if isinstance(event, Ending):
+                message.ending = event
+            elif isinstance(event, ProcessUnusable):
+                message.unusable, self.unusable = str(event), True
+            elif isinstance(event, Exception):
+                message.error = event
             else:
-                message.reports.append(happened)
+                message.reports.append(event)
                 self._waiting = self._asks
-                if time.monotonic() - began > TOGETHER_SECONDS:
+                if time.monotonic() - began > BATCH_SECONDS:
                     break
-        self._told += len(message.reports)
-        if not message.ending and (version := self._version()) != self._handed_over:
-            self._handed_over = version
+        self._sent += len(message.reports)
+        if not message.ending and (version := self._version()) != self._sent_version:
+            self._sent_version = version
             message.checkpoint = ray.put(self._file.read_bytes())
-        message.printed = _printed().take()
+        message.printed = _captured_output().take()
         return message
 
     def end(self) -> None:
@@ -168,14 +168,14 @@ class _Training:
         self._answers.put(go_on)
 
     def _train(self) -> None:
-        happened = _attempt(self._trial)
+        event = _catch_errors(self._run_trial)
         self._end_child()
-        self._happened.put(happened)
+        self._events.put(event)
 
-    def _trial(self) -> Ending:
+    def _run_trial(self) -> Ending:
         tasks = study_tasks(self._study)
         if self._study.engine.trial_timeout is not None:
-            self._happened.put(None)  # from here on the driver counts the time
+            self._events.put(None)  # from here on the driver counts the time
         (ending,) = tasks.trials([self._cell], self._report, [self._file], numbers=[self._number])
         return ending
 
@@ -183,7 +183,7 @@ class _Training:
         self._end_child()
         if self._ended:
             return False
-        self._happened.put((seed_index, value))
+        self._events.put((seed_index, value))
         return self._answers.get() if self._asks else True
 
     def _end_child(self) -> None:
@@ -199,7 +199,7 @@ class _Training:
         return None
 
 
-def carry_out(study: StudyConfig, task: str) -> tuple[Any, str]:
+def run_task(study: StudyConfig, task: str) -> tuple[Any, str]:
     """What `task` of the study's tasks returns, or the trouble it met; and what was printed."""
 
     def work() -> Any:
@@ -207,19 +207,19 @@ def carry_out(study: StudyConfig, task: str) -> tuple[Any, str]:
         return tasks.probe() if task == "probe" else tasks.batches_per_epoch()
 
     process = os.getpid()
-    result = _attempt(work)
+    result = _catch_errors(work)
     if os.getpid() != process:  # a child that the user's code forked
         os._exit(0)
-    return result, _printed().take()
+    return result, _captured_output().take()
 
 
-def _attempt(work: Callable[[], Any]) -> Any:
+def _catch_errors(work: Callable[[], Any]) -> Any:
     """What `work` returns, or the trouble it met.
 
     What the tasks raise is sorted. Anything else, as of an import that fails, would be lost in a thread of Ray's.
     """
     try:
-        _printed()
+        _captured_output()
         return work()
     except ProcessUnusable as error:
         return ProcessUnusable(str(error))
@@ -247,17 +247,17 @@ def study_tasks(study: StudyConfig) -> StudyTasks:
         prepare_process(study.training.threads)
         from epsearch.training.tasks import StudyTasks
 
-        _loaded = (study, StudyTasks(_here(study)))
+        _loaded = (study, StudyTasks(_with_absolute_folder(study)))
     return _loaded[1]
 
 
-def _here(study: StudyConfig) -> StudyConfig:
+def _with_absolute_folder(study: StudyConfig) -> StudyConfig:
     """The study with its folder's whole path: where Ray unpacks what it brings is the process's working folder."""
     workload = study.workload.model_copy(update={"folder": str(study.folder.resolve())})
     return study.model_copy(update={"workload": workload})
 
 
-class _Printed(io.TextIOBase):
+class _OutputCapture(io.TextIOBase):
     """Takes down what is printed, besides passing it on to Ray's own log of the worker."""
 
     def __init__(self, passed_on: Any) -> None:
@@ -282,8 +282,8 @@ class _Printed(io.TextIOBase):
         return taken
 
 
-def _printed() -> _Printed:
+def _captured_output() -> _OutputCapture:
     """The process's standard output and error, taken down from the first call on."""
-    if not isinstance(sys.stderr, _Printed):
-        sys.stdout = sys.stderr = _Printed(sys.stderr)
+    if not isinstance(sys.stderr, _OutputCapture):
+        sys.stdout = sys.stderr = _OutputCapture(sys.stderr)
     return sys.stderr

@@ -1,7 +1,7 @@
 """Ray Tune, driven by a searcher and a scheduler that ask and tell the study.
 
 Tune wants a searcher, which says what to try, and a scheduler, which hears every result and says whether to go on.
-Both live in the driver and speak to one `Dialogue`, so the storage has one writer, as with every engine.
+Both live in the driver and speak to one `TuneDriver`, so the storage has one writer, as with every engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ray import tune
 
 from epsearch.core.errors import StudyError
 from epsearch.engines.interrupts import Interrupts
-from epsearch.engines.ray.dialogue import Abandoned, Dialogue
+from epsearch.engines.ray.driver import StudyAborted, TuneDriver
 from epsearch.engines.ray.patches import out_of_memory_as_death
 from epsearch.engines.ray.scheduler import StudyScheduler
 from epsearch.engines.ray.searcher import StudySearcher
@@ -41,7 +41,7 @@ TUNE_SETTINGS = {
 
 
 def run_trials(
-    config: StudyConfig, study: StudyConfig, dialogue: Dialogue, interrupts: Interrupts, folder: str
+    config: StudyConfig, study: StudyConfig, driver: TuneDriver, interrupts: Interrupts, folder: str
 ) -> None:
     """Let Ray Tune run until the dialogue has nothing more to try."""
     deaths: dict[str, str] = {}
@@ -51,8 +51,8 @@ def run_trials(
     tuner = tune.Tuner(
         tune.with_resources(trainable, config.engine.resources.model_dump()),
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(dialogue, deaths),
-            scheduler=StudyScheduler(dialogue, config, deaths),
+            search_alg=StudySearcher(driver, deaths),
+            scheduler=StudyScheduler(driver, config, deaths),
             num_samples=-1,
             reuse_actors=True,
         ),
@@ -60,34 +60,34 @@ def run_trials(
             name="study",
             storage_path=folder,
             verbose=0,
-            callbacks=[_Pausing(dialogue, interrupts)],
+            callbacks=[_BetweenSteps(driver, interrupts)],
             failure_config=tune.FailureConfig(max_failures=config.engine.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     # As many workers at once as the searcher asks for: by default they start one after the other.
-    with _environment(TUNE_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(dialogue.limit)}), out_of_memory_as_death():
+    with _environment(TUNE_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(driver.limit)}), out_of_memory_as_death():
         tuner.fit()
-    dialogue.raise_trouble()
+    driver.raise_error()
 
 
-class _Pausing(tune.Callback):  # type: ignore[misc]
+class _BetweenSteps(tune.Callback):  # type: ignore[misc]
     """Between two steps of Tune: signals take effect, what has gone wrong does, and trials that take too long end."""
 
-    def __init__(self, dialogue: Dialogue, interrupts: Interrupts) -> None:
-        self._dialogue, self._interrupts = dialogue, interrupts
+    def __init__(self, driver: TuneDriver, interrupts: Interrupts) -> None:
+        self._driver, self._interrupts = driver, interrupts
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._interrupts.point():
-            self._dialogue.raise_trouble()
+            self._driver.raise_error()
         try:
-            self._dialogue.watch.check()
+            self._driver.watch.check()
         except StudyError as error:
-            raise Abandoned(error) from error
-        if late := self._dialogue.overdue():
+            raise StudyAborted(error) from error
+        if late := self._driver.overdue():
             for trial in trials:
                 if trial.trial_id in late:
                     # A thread that hangs cannot be ended, its process can. It is not a death that Tune may restart.

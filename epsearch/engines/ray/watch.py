@@ -11,7 +11,7 @@ import time
 from epsearch.core.errors import StudyError
 from epsearch.core.messages import one_line
 
-LOOK_SECONDS = 5
+POLL_SECONDS = 5
 
 GONE_SECONDS = 30
 """A Ray whose head has not answered for so long is given up."""
@@ -59,7 +59,7 @@ class Watch:
 
     def _run(self, address: str) -> None:
         answered = time.monotonic()
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(POLL_SECONDS):
             try:
                 check_reachable(address, 2)
             except OSError as error:

@@ -12,7 +12,7 @@ import ray
 from ray.tune.search import Searcher
 
 from epsearch.core.files import write_atomically
-from epsearch.engines.dispatcher import Arms, Member
+from epsearch.engines.dispatcher import Assignment, Dispatcher
 from epsearch.engines.ray import cluster as ray_cluster
 from epsearch.engines.ray.logs import Logs
 from epsearch.engines.ray.trainable import MESSAGE, Message
@@ -30,28 +30,30 @@ Judge = Callable[[int, float], bool]
 """`judge(step, metric) -> whether Ray's scheduler lets the trial go on`."""
 
 
-class Abandoned(BaseException):
+class StudyAborted(BaseException):
     """Ends Tune at once for `cause`; an Exception would have it wait until every trial has stopped."""
 
     def __init__(self, cause: Exception) -> None:
         self.cause = cause
 
 
-class Dialogue:
+class TuneDriver:
     """The trials under way, by Tune's names for them, and what passes between them and the study.
 
     What goes wrong in it is kept, and raised between two of Tune's steps: inside one, Tune would take it for the
     trial's failure.
     """
 
-    def __init__(self, arms: Arms, config: StudyConfig, logs: Logs, listener: Listener, watch: Watch) -> None:
-        self._arms, self._config, self._logs, self._listener = arms, config, logs, listener
-        self._members: dict[str, Member] = {}
+    def __init__(
+        self, dispatcher: Dispatcher, config: StudyConfig, logs: Logs, listener: Listener, watch: Watch
+    ) -> None:
+        self._dispatcher, self._config, self._logs, self._listener = dispatcher, config, logs, listener
+        self._assignments: dict[str, Assignment] = {}
         self._began: dict[str, float] = {}
         """Since when a trial has been training: since the first message of this try."""
         self._unusable: dict[str, str] = {}
         """Why the process of a trial is about to end."""
-        self._trouble: Exception | None = None
+        self._error: Exception | None = None
         self.watch = watch
         self._room, self._looked = max(1, ray_cluster.room(config)), time.monotonic()
 
@@ -67,62 +69,62 @@ class Dialogue:
             self._room, self._looked = max(1, ray_cluster.room(self._config)), time.monotonic()
         return self._room
 
-    def ask(self, name: str) -> dict[str, Any] | str | None:
+    def next_config(self, name: str) -> dict[str, Any] | str | None:
         """What Tune shall try next: its configuration, None for nothing now, or that there is no more."""
-        if len(self._members) >= self.limit:
+        if len(self._assignments) >= self.limit:
             return None
-        member = None
-        if self._trouble is None:
+        assignment = None
+        if self._error is None:
             try:
-                member = self._arms.ask()
+                assignment = self._dispatcher.ask()
             except Exception as error:
-                self._trouble = error
-        if member is None:
+                self._error = error
+        if assignment is None:
             return str(Searcher.FINISHED)
-        self._members[name] = member
-        return {"cell": member[1].cell.model_dump(), "number": member[1].number, "checkpoint": None}
+        self._assignments[name] = assignment
+        return {"cell": assignment[1].cell.model_dump(), "number": assignment[1].number, "checkpoint": None}
 
-    def hear(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
+    def handle_result(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
         """Take in what a trial says, and answer whether it goes on."""
-        if self._trouble is not None or name not in self._members:
+        if self._error is not None or name not in self._assignments:
             return True
         try:
-            return self._take_in(name, result, judge)
+            return self._process(name, result, judge)
         except Exception as error:
-            self._trouble = error
+            self._error = error
             return True
 
-    def _take_in(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
+    def _process(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
         message: Message = result[MESSAGE]
-        member = study, asked = self._members[name]
+        assignment = study, active = self._assignments[name]
         self._began.setdefault(name, time.monotonic())
-        self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed, asked.number)
-        if message.trouble is not None:
-            raise message.trouble
-        if message.checkpoint is not None and asked.checkpoint is not None:
-            _keep(asked.checkpoint, message.checkpoint)
+        self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed, active.number)
+        if message.error is not None:
+            raise message.error
+        if message.checkpoint is not None and active.checkpoint is not None:
+            _save_checkpoint(active.checkpoint, message.checkpoint)
         if message.unusable is not None:
             self._unusable[name] = message.unusable
         if message.first == 0:
-            study.begin_again(asked)
-        go_on = True
+            study.restart(active)
+        keep_going = True
         for seed_index, value in message.reports:
-            go_on = self._arms.report(member, seed_index, value) and go_on
-            if asked.steps > asked.known_steps:
-                go_on = judge(asked.steps, value) and go_on
-        if message.ending is not None or not go_on:
+            keep_going = self._dispatcher.report(assignment, seed_index, value) and keep_going
+            if active.steps > active.known_steps:
+                keep_going = judge(active.steps, value) and keep_going
+        if message.ending is not None or not keep_going:
             self._end(name, message.ending or Ending(kind="pruned"))
             return False
         return True
 
-    def death(self, name: str) -> str | None:
+    def handle_death(self, name: str) -> str | None:
         """Why the process of a trial ended itself; None where it did not. Whether it restarts is Tune's to count."""
         self._began.pop(name, None)
         return self._unusable.pop(name, None)
 
-    def bury(self, name: str, error: str) -> None:
+    def handle_final_death(self, name: str, error: str) -> None:
         """A trial's process died, and Tune tries it no more."""
-        self._end_here(name, Ending(kind="died", error=error))
+        self._end_safely(name, Ending(kind="died", error=error))
 
     def overdue(self) -> set[str]:
         """The trials that have been training for longer than `engine.trial_timeout`, which end as such."""
@@ -131,51 +133,51 @@ class Dialogue:
         now = time.monotonic()
         late = {name for name, began in self._began.items() if now - began > 60 * limit}
         for name in late:
-            self._end_here(name, Ending(kind="timed_out", error=TIMED_OUT.format(limit)))
+            self._end_safely(name, Ending(kind="timed_out", error=TIMED_OUT.format(limit)))
         return late
 
     def restarts(self, name: str, times: int, death: str) -> None:
         """A trial whose process died is tried again, for so many times now."""
-        study, asked = self._members[name]
+        study, active = self._assignments[name]
         of = f"{times} of {self._config.engine.max_failures}"
-        self._listener.stage(f"trial {asked.number} of {study.optimizer} restarts ({of}): {death}")
+        self._listener.stage(f"trial {active.number} of {study.optimizer} restarts ({of}): {death}")
 
     def checkpoint(self, name: str) -> Any:
         """Reference to the bytes of the checkpoint from which a trial continues; None where there is none."""
-        _, asked = self._members[name]
-        if self._config.training.checkpoint_every is None or asked.checkpoint is None:
+        _, active = self._assignments[name]
+        if self._config.training.checkpoint_every is None or active.checkpoint is None:
             return None
         try:
-            return ray.put(asked.checkpoint.read_bytes())
+            return ray.put(active.checkpoint.read_bytes())
         except OSError:
             return None
 
-    def raise_trouble(self) -> None:
+    def raise_error(self) -> None:
         """Raise what has gone wrong, past Tune."""
-        if self._trouble is not None:
-            raise Abandoned(self._trouble)
+        if self._error is not None:
+            raise StudyAborted(self._error)
 
     def lose_all(self) -> None:
         """Nobody waits for the trials under way any more."""
         with contextlib.suppress(Exception):
-            for study, asked in self._members.values():
-                study.tell(asked, Ending(kind="lost"))
+            for study, active in self._assignments.values():
+                study.tell(active, Ending(kind="lost"))
 
-    def _end_here(self, name: str, ending: Ending) -> None:
-        if self._trouble is None and name in self._members:
+    def _end_safely(self, name: str, ending: Ending) -> None:
+        if self._error is None and name in self._assignments:
             try:
                 self._end(name, ending)
-            except Exception as trouble:
-                self._trouble = trouble
+            except Exception as error:
+                self._error = error
 
     def _end(self, name: str, ending: Ending) -> None:
-        member = self._members[name]
+        assignment = self._assignments[name]
         self._began.pop(name, None)
-        self._arms.tell(member, ending)
-        del self._members[name]
+        self._dispatcher.tell(assignment, ending)
+        del self._assignments[name]
 
 
-def _keep(path: Path, content: Any) -> None:
+def _save_checkpoint(path: Path, content: Any) -> None:
     """Write a checkpoint's bytes to its file; what is lost on the way costs the checkpoint, not the trial."""
     with contextlib.suppress(OSError, ray.exceptions.RayError):
         path.parent.mkdir(exist_ok=True)
