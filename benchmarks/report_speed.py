@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from epsearch.pipeline import run_directory
+from epsearch.search.same_study import IDENTITY
 from epsearch.search.storage import open_storage
-from epsearch.search.study import IDENTITY
 from epsearch.study.file import load_study
 from epsearch.study.identity import identity
 

@@ -8,7 +8,8 @@ from epsearch.core.errors import StudyError
 from epsearch.core.numbers import one_line
 from epsearch.records.listener import Listener
 from epsearch.records.trial import FAILURES, Ending
-from epsearch.search.study import ActiveTrial, SharedStudy
+from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.study import SharedStudy
 
 HOPELESS = 3
 """If the first trials of a run, at least so many, all raise, die or time out, the rest would too: stop and say so."""

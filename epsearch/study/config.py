@@ -164,12 +164,13 @@ class StudyConfig(Section):
         return self
 
     def _check_engine(self) -> None:
-        """Each engine has keys of its own: one that would be ignored is a mistake."""
+        """Not every engine takes every key: one that would be ignored is a mistake."""
         engine = self.engine
-        for other, row in ENGINES.items():
-            for key in row.keys:
-                if other != engine.name and getattr(engine, key) != EngineSection.model_fields[key].default:
-                    raise wrong(f"has no meaning for the engine {engine.name}; {REMEDIES[other]}.", ("engine", key))
+        for key, remedy in REMEDIES.items():
+            # One worker is what every engine has.
+            given = getattr(engine, key) not in (EngineSection.model_fields[key].default, *([1] * (key == "workers")))
+            if given and key not in ENGINES[engine.name].keys:
+                raise wrong(f"has no meaning for the engine {engine.name}; {remedy}.", ("engine", key))
         if engine.pruner in SCHEDULERS and engine.name != "ray":
             raise wrong(
                 f"{engine.pruner} is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of Optuna's: "

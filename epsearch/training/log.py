@@ -1,10 +1,11 @@
-"""The log of a worker: standard error, which shows whatever an exception's text holds."""
+"""The training log: standard error, or the function that `log_to` names."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 
 from epsearch.core.numbers import one_line
 
@@ -12,10 +13,27 @@ LONGEST = 400
 """Characters of an exception that a message quotes; its traceback in the log has the rest."""
 
 
+_write: Callable[[str], object] | None = None
+
+
+@contextlib.contextmanager
+def log_to(write: Callable[[str], object]) -> Iterator[None]:
+    """Within, log lines go to `write`, and to standard error only where that is a terminal."""
+    global _write  # noqa: PLW0603 - one log per process
+    before, _write = _write, write
+    try:
+        yield
+    finally:
+        _write = before
+
+
 def log(text: str) -> None:
-    """Write a line. A log that cannot be written, as on a full disk, costs no trial."""
+    """Write a line. If the log cannot be written, as on a full disk, the trial continues."""
     with contextlib.suppress(OSError, ValueError):
-        print(_writable(text), file=sys.stderr, flush=True)
+        if _write is not None:
+            _write(_writable(text) + "\n")
+        if _write is None or sys.stderr.isatty():
+            print(_writable(text), file=sys.stderr, flush=True)
 
 
 def log_error(error: BaseException) -> None:

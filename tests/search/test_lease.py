@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from epsearch.core.errors import StudyError, UserError
 from epsearch.search import lease
-from epsearch.search.lease import LEASES, Driver, Lease
+from epsearch.search.driver import Driver
+from epsearch.search.lease import LEASES, Lease
 from epsearch.search.queue import is_done
 from epsearch.search.storage import open_storage
 from tests.conftest import EPSEARCH, StudyFolder

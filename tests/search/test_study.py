@@ -11,9 +11,10 @@ import optuna
 import pytest
 
 from epsearch.records.trial import ERROR_LIMIT, Ending, Trial
+from epsearch.search.active_trial import ActiveTrial
 from epsearch.search.results import SEED_EPOCHS, records
 from epsearch.search.storage import open_storage
-from epsearch.search.study import ActiveTrial, SharedStudy
+from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 from epsearch.study.file import load_study
 from epsearch.study.plan import spaces
@@ -88,7 +89,7 @@ def test_a_trial_begun_again_counts_its_epochs_once(study_folder: StudyFolder) -
     active = opened.study.ask()
     assert active is not None
     opened.report(active, [1, 2, 3, 4], [5, 6])
-    opened.study.restart(active)
+    active.restart()
     opened.report(active, [1, 2, 3, 4], [5, 6, 7])
     opened.study.tell(active, Ending(kind="finished"))
     (trial,) = opened.trials

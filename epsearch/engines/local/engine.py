@@ -17,7 +17,8 @@ from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.local.pool import Pool, Worker, WorkerDied, wait
 from epsearch.records.listener import Listener
 from epsearch.records.trial import Ending
-from epsearch.search.study import ActiveTrial, SharedStudy
+from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 
 
@@ -184,7 +185,7 @@ class _Engine:
                 self._deaths[active] += 1
                 assignments.remove(assignment)
                 self._restarting.append(assignment)
-                study.restart(active)
+                active.restart()
                 tries = f"{self._deaths[active]} of {self._pool.max_failures}"
                 self._listener.stage(f"trial {active.number} of {study.optimizer} restarts ({tries}): {death}")
             else:

@@ -15,9 +15,10 @@ from typing import Any
 
 import ray
 
-from epsearch.core.environment import STORAGE_VARIABLE
+from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import one_line
+from epsearch.engines.ray import patches
 from epsearch.engines.ray.package import needs_folder, runtime_environment
 from epsearch.engines.ray.watch import Watch, check_reachable
 from epsearch.study.config import StudyConfig
@@ -43,7 +44,7 @@ def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
     if ray.is_initialized():
         yield config.folder
         return
-    _silence_ray_logs()
+    patches.silence_raylet_logs()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.engine.address is None:
         with contextlib.ExitStack() as stack:
@@ -99,23 +100,6 @@ def _brought_along() -> bool:
     """Whether this process is a job's, whose folder Ray has packed."""
     job = json.loads(os.environ.get(JOB_VARIABLE) or "{}")
     return "working_dir" in (job.get("runtime_env") or {})
-
-
-def _silence_ray_logs() -> None:
-    """What raylets say of a worker's death, paragraphs of it, the driver prints whatever `log_to_driver` is."""
-    if hasattr(ray._private.worker, "print_to_stdstream"):
-        ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-
-@contextmanager
-def no_storage_variable() -> Iterator[None]:
-    """Within, the environment has no storage: other processes and machines must not learn its password."""
-    storage = os.environ.pop(STORAGE_VARIABLE, None)
-    try:
-        yield
-    finally:
-        if storage is not None:
-            os.environ[STORAGE_VARIABLE] = storage
 
 
 def room(config: StudyConfig) -> int:

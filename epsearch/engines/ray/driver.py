@@ -13,8 +13,8 @@ from ray.tune.search import Searcher
 
 from epsearch.core.files import write_atomically
 from epsearch.engines.dispatcher import Assignment, Dispatcher
+from epsearch.engines.logs import Logs
 from epsearch.engines.ray import cluster as ray_cluster
-from epsearch.engines.ray.logs import Logs
 from epsearch.engines.ray.trainable import MESSAGE, Message
 from epsearch.engines.ray.watch import Watch
 from epsearch.records.listener import Listener
@@ -96,7 +96,8 @@ class TuneDriver:
 
     def _process(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
         message: Message = result[MESSAGE]
-        assignment = study, active = self._assignments[name]
+        assignment = self._assignments[name]
+        active = assignment[1]
         self._began.setdefault(name, time.monotonic())
         self._logs.write(f"worker-{result['node_ip']}-{result['pid']}", message.printed, active.number)
         if message.error is not None:
@@ -106,7 +107,7 @@ class TuneDriver:
         if message.unusable is not None:
             self._unusable[name] = message.unusable
         if message.first == 0:
-            study.restart(active)
+            active.restart()
         keep_going = True
         for seed_index, value in message.reports:
             keep_going = self._dispatcher.report(assignment, seed_index, value) and keep_going

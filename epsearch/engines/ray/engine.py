@@ -16,9 +16,10 @@ from epsearch.core.errors import ProcessUnusable, StudyError, UserError
 from epsearch.core.messages import one_line
 from epsearch.engines.dispatcher import Dispatcher
 from epsearch.engines.interrupts import Interrupts
+from epsearch.engines.logs import Logs
 from epsearch.engines.ray import cluster as ray_cluster
+from epsearch.engines.ray import patches
 from epsearch.engines.ray.driver import TIMED_OUT, StudyAborted, TuneDriver
-from epsearch.engines.ray.logs import Logs
 from epsearch.engines.ray.metrics import Metered
 from epsearch.engines.ray.trainable import run_task
 from epsearch.engines.ray.tuner import run_trials
@@ -86,6 +87,8 @@ class RayEngine:
         settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
         if not left:
             return
+        if (warning := patches.unsupported()) is not None:
+            listener.stage(warning)
         self._connect()
         metered = Metered(listener, self._config, settled, left)
         driver = TuneDriver(Dispatcher(studies, metered), self._config, self._logs, metered, self._watch)

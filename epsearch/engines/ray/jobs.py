@@ -25,10 +25,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from epsearch.core.commands import command as epsearch
+from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import mask_password, mask_url, mask_urls_in, one_line
 from epsearch.engines.ray.archive import BEGIN, END, unpack
-from epsearch.engines.ray.cluster import no_storage_variable
 from epsearch.engines.ray.package import needs_folder, runtime_environment
 from epsearch.study.config import StudyConfig
 from epsearch.study.file import load_study

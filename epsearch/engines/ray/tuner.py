@@ -12,13 +12,12 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import ray
 from ray import tune
 
 from epsearch.core.errors import StudyError
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.ray.driver import StudyAborted, TuneDriver
-from epsearch.engines.ray.patches import out_of_memory_as_death
+from epsearch.engines.ray.patches import kill_trial, out_of_memory_as_death
 from epsearch.engines.ray.scheduler import StudyScheduler
 from epsearch.engines.ray.searcher import StudySearcher
 from epsearch.engines.ray.trainable import RayTrial
@@ -90,9 +89,7 @@ class _BetweenSteps(tune.Callback):  # type: ignore[misc]
         if late := self._driver.overdue():
             for trial in trials:
                 if trial.trial_id in late:
-                    # A thread that hangs cannot be ended, its process can. It is not a death that Tune may restart.
-                    trial.max_failures = 0
-                    ray.kill(trial.temporary_state.ray_actor)
+                    kill_trial(trial)
 
 
 @contextlib.contextmanager

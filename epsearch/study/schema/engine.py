@@ -39,7 +39,8 @@ class EngineSection(Section):
     """What schedules the trials."""
 
     name: one_of("engine", list(ENGINES)) = "optuna"  # type: ignore[valid-type]
-    """optuna: worker processes of this machine. ray: Ray Tune, on this machine or on a cluster."""
+    """optuna: worker processes of this machine. ray: Ray Tune, on this machine or on a cluster. inline: this process,
+    for debugging."""
     sampler: one_of("sampler", list(SAMPLERS)) = "grid"  # type: ignore[valid-type]
     """grid, or an Optuna sampler."""
     pruner: one_of("pruner", [*PRUNERS, *SCHEDULERS]) = "none"  # type: ignore[valid-type]
@@ -87,7 +88,11 @@ class EngineSection(Section):
 
 
 REMEDIES = {
-    "optuna": "remove it: each trial has its own process there",
-    "ray": "remove it, or write name: ray",
+    "workers": "remove it, or write name: optuna",
+    "together": "remove it: each trial has its own process there",
+    "max_failures": "remove it, or write name: optuna",
+    "trial_timeout": "remove it, or write name: optuna",
+    "address": "remove it, or write name: ray",
+    "resources": "remove it, or write name: ray",
 }
-"""What to do about a key of this engine's, under another engine."""
+"""The keys that not every engine takes, and what to do about one under another engine."""
