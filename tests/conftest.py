@@ -19,6 +19,10 @@ from tests.servers import storage_url as storage_url  # noqa: PLC0414 - a fixtur
 
 EPSEARCH = [sys.executable, "-m", "epsearch"]
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell's background job ignores it, and so would the commands that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class StudyFolder:
     """A folder with a study file and a user's module, and the command to run it."""

@@ -119,7 +119,7 @@ class Lease:
                 self._renew()
             if self._lost is not None:
                 if self._in_main_thread and not self._ended.is_set():
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    _interrupt_main_thread()
                 return
 
     def guard_storage(self) -> None:
@@ -211,6 +211,14 @@ def leased(
         raise
     finally:
         lease.release()
+
+
+def _interrupt_main_thread() -> None:
+    """As Ctrl-C does; a background job of a shell ignores SIGINT, but not SIGTERM, which the command line handles."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            return
 
 
 def _clock() -> float:

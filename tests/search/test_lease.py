@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -158,7 +159,8 @@ SLOW = """
     """
 
 
-def start(folder: StudyFolder, name: str, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: StudyFolder, name: str, *arguments: str, background: bool = False) -> subprocess.Popen[str]:
+    """A driver; with `background`, one that ignores SIGINT, as a shell's background jobs do."""
     return subprocess.Popen(
         [*EPSEARCH, "run", str(folder.path / "study.yaml"), "--dir", str(folder.path / name), *arguments],
         stdout=subprocess.PIPE,
@@ -166,6 +168,7 @@ def start(folder: StudyFolder, name: str, *arguments: str) -> subprocess.Popen[s
         text=True,
         cwd=folder.path,
         env={**os.environ, "COLUMNS": "200"},
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if background else None,  # noqa: PLW1509
     )
 
 
@@ -227,7 +230,7 @@ def test_a_study_is_taken_over(storage_url: str, study_folder: StudyFolder) -> N
     """The first driver stops, also in the middle of an epoch, and nothing is lost or doubled."""
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
-    first = start(study_folder, "first")
+    first = start(study_folder, "first", background=True)
     wait_for_settled(storage_url, 2, first)
     second = start(study_folder, "second", "--take-over")
     _, err = first.communicate(timeout=120)
