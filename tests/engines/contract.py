@@ -121,6 +121,7 @@ def main() -> None:
     """Run the studies by the engine that is named."""
     engine, folder = sys.argv[1], Path(sys.argv[2])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
     if engine == "ray":
         import ray
 
