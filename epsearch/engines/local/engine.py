@@ -1,4 +1,4 @@
-"""The Optuna engine: asks the study, has worker processes of this machine train, tells the study."""
+"""The Optuna engine: asks the study for trials, trains them in local worker processes, and tells the results."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
     """Run every trial that the studies have left.
 
     Raises:
-        StudyError: no trial gets anywhere; the cells are tried again by the next run.
+        StudyError: the first trials all failed; the next run retries them.
         optuna.exceptions.StorageInternalError: the storage could not be written.
     """
     engine = _Engine(studies, pool, together, listener)
@@ -34,14 +34,14 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
         with Interrupts() as interrupts:
             engine.run(interrupts)
     except BaseException:
-        # Ctrl-C, a full disk: say in the storage, if it still listens, that these trials are under way no more.
+        # Ctrl-C, a full disk: best effort to mark running trials as lost.
         with contextlib.suppress(Exception):
             engine.lose_all()
         raise
 
 
 class OptunaEngine:
-    """Trials in worker processes of this machine."""
+    """Runs trials in worker processes on this machine."""
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._together = config.engine.together
@@ -55,7 +55,7 @@ class OptunaEngine:
         self._pool.__exit__(*details)
 
     def call(self, task: str) -> Any:
-        """Carry out a task in a worker."""
+        """Run a task in a worker."""
         return self._pool.call(task)
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
@@ -71,8 +71,7 @@ class _Engine:
             together,
             listener,
         )
-        # Every worker that is to be heard from: with the trials that it trains together, or none while it is still
-        # loading torch.
+        # The workers that will send a message, with the trials they train together; none while they load torch.
         self._trials: dict[Worker, list[Assignment]] = {}
         self._idle: list[Worker] = []
         # Trials whose process died, and how often.
@@ -106,11 +105,11 @@ class _Engine:
             self._assign(worker)
 
     def _assign(self, worker: Worker) -> None:
-        """Send a worker its next trials; if there are none, it need not be heard from."""
-        # Noted as they are asked for: a failure on the way must not leave them RUNNING.
+        """Send a worker its next trials; without any, it becomes idle."""
+        # Stored one by one: if asking for the next one fails, these are marked as lost.
         assignments = self._trials[worker] = []
         if self._restarting:
-            # By itself: which of several took their process with it is not known.
+            # Alone: which of several trials killed their process is not known.
             assignments.append(self._restarting.popleft())
         else:
             while len(assignments) < self._together and (assignment := self._dispatcher.ask()) is not None:
@@ -123,7 +122,7 @@ class _Engine:
             self._idle.append(worker)
 
     def _handle_message(self, worker: Worker) -> None:
-        """Take one message and answer it."""
+        """Receive one message and answer it."""
         assignments = self._trials[worker]
         try:
             message = worker.receive()
@@ -147,7 +146,7 @@ class _Engine:
             if assignments[index][0].prunes:
                 worker.answer(keep_going)
         elif self._dispatcher.independent:
-            # What is tried next does not depend on what came out: the worker shall not wait for the storage.
+            # The next trial does not depend on these results: the worker need not wait for the storage.
             self._assign(worker)
             self._finish(assignments, content[0])
         else:
@@ -155,7 +154,7 @@ class _Engine:
             self._assign(worker)
 
     def _finish(self, assignments: list[Assignment], endings: Sequence[Ending]) -> None:
-        """Tell how trials ended, all of them also where that ends the study."""
+        """Record how trials ended: all of them, even if one ends the study."""
         hopeless = None
         for ending in endings:
             try:
@@ -166,14 +165,14 @@ class _Engine:
             raise hopeless
 
     def _handle_timeout(self, worker: Worker) -> None:
-        """Kill a worker whose trials take too long."""
+        """Kill a worker whose trials exceed the time limit."""
         worker.kill()
         assignments = self._trials[worker]
         self._finish(assignments, [Ending(kind="timed_out", error=worker.overdue)] * len(assignments))
         self._release(worker)
 
     def _handle_death(self, worker: Worker, death: WorkerDied) -> None:
-        """Restart the trials of a worker whose process is gone or unusable, up to `engine.max_failures` times each."""
+        """Restart the trials of a worker that died or is unusable, up to `engine.max_failures` times each."""
         if not worker.ready:
             self._handle_failed_start(worker, death)
             return
@@ -194,7 +193,7 @@ class _Engine:
         self._release(worker)
 
     def _handle_failed_start(self, worker: Worker, error: WorkerDied | StudyError) -> None:
-        """Continue with fewer workers where one cannot start, as when memory is short; try again where none can."""
+        """Continue with fewer workers if one cannot start, for example for lack of memory; retry if none can."""
         del self._trials[worker]
         if others := len(self._trials) + len(self._idle):
             self._pool.retire(worker)
@@ -206,7 +205,7 @@ class _Engine:
         self._start(self._pool.replace(worker))
 
     def _release(self, worker: Worker) -> None:
-        """Give what a worker leaves to those that are idle, and to a new one."""
+        """Pass the remaining work to idle workers and a new one."""
         del self._trials[worker]
         while self._idle and self._restarting:
             self._start(self._idle.pop())
