@@ -1,4 +1,4 @@
-"""What passes between the trials under way on Ray and the study: the driver's side."""
+"""The driver's side of the Ray engine: passes results from Tune's trials to the study, and decisions back."""
 
 from __future__ import annotations
 
@@ -22,26 +22,25 @@ from epsearch.records.trial import Ending
 from epsearch.study.config import StudyConfig
 
 ROOM_SECONDS = 5
-"""How long a look at the cluster's nodes is believed."""
+"""How long the number of free slots on the cluster is cached."""
 
 TIMED_OUT = "took longer than {:g} minutes, the limit that engine.trial_timeout sets"
 
 Judge = Callable[[int, float], bool]
-"""`judge(step, metric) -> whether Ray's scheduler lets the trial go on`."""
+"""`judge(step, metric) -> whether Ray's scheduler lets the trial continue`."""
 
 
 class StudyAborted(BaseException):
-    """Ends Tune at once for `cause`; an Exception would have it wait until every trial has stopped."""
+    """Ends Tune at once because of `cause`. After an Exception, Tune would wait until every trial has stopped."""
 
     def __init__(self, cause: Exception) -> None:
         self.cause = cause
 
 
 class TuneDriver:
-    """The trials under way, by Tune's names for them, and what passes between them and the study.
+    """Connects Tune's trials, by their Tune ids, with the study.
 
-    What goes wrong in it is kept, and raised between two of Tune's steps: inside one, Tune would take it for the
-    trial's failure.
+    Errors are stored and raised between two steps of Tune: within a step, Tune would count them as the trial's failure.
     """
 
     def __init__(
@@ -50,18 +49,18 @@ class TuneDriver:
         self._dispatcher, self._config, self._logs, self._listener = dispatcher, config, logs, listener
         self._assignments: dict[str, Assignment] = {}
         self._began: dict[str, float] = {}
-        """Since when a trial has been training: since the first message of this try."""
+        """When each trial began to train: at the first message of this attempt."""
         self._unusable: dict[str, str] = {}
-        """Why the process of a trial is about to end."""
+        """Why a trial's process is about to end."""
         self._error: Exception | None = None
         self.watch = watch
         self._room, self._looked = max(1, ray_cluster.room(config)), time.monotonic()
 
     @property
     def limit(self) -> int:
-        """How many trials may be under way: `workers`, or as many as the nodes have room for now.
+        """How many trials may run at once: `workers`, or as many as fit on the nodes now.
 
-        A trial that waits for room would choose its parameters knowing less than it could.
+        A trial that waited for a free node would have chosen its parameters too early, from fewer results.
         """
         if self._config.engine.workers is not None:
             return self._config.engine.workers
@@ -70,7 +69,7 @@ class TuneDriver:
         return self._room
 
     def next_config(self, name: str) -> dict[str, Any] | str | None:
-        """What Tune shall try next: its configuration, None for nothing now, or that there is no more."""
+        """The next trial's configuration; None if none may start now; FINISHED if none is left."""
         if len(self._assignments) >= self.limit:
             return None
         assignment = None
@@ -85,7 +84,7 @@ class TuneDriver:
         return {"cell": assignment[1].cell.model_dump(), "number": assignment[1].number, "checkpoint": None}
 
     def handle_result(self, name: str, result: dict[str, Any], judge: Judge) -> bool:
-        """Take in what a trial says, and answer whether it goes on."""
+        """Process a trial's message; return whether it continues."""
         if self._error is not None or name not in self._assignments:
             return True
         try:
@@ -119,16 +118,16 @@ class TuneDriver:
         return True
 
     def handle_death(self, name: str) -> str | None:
-        """Why the process of a trial ended itself; None where it did not. Whether it restarts is Tune's to count."""
+        """Why a trial's process ended itself; None if it did not. Tune decides whether the trial restarts."""
         self._began.pop(name, None)
         return self._unusable.pop(name, None)
 
     def handle_final_death(self, name: str, error: str) -> None:
-        """A trial's process died, and Tune tries it no more."""
+        """End a trial whose process died and which Tune does not restart."""
         self._end_safely(name, Ending(kind="died", error=error))
 
     def overdue(self) -> set[str]:
-        """The trials that have been training for longer than `engine.trial_timeout`, which end as such."""
+        """End the trials that exceed `engine.trial_timeout` and return their ids."""
         if (limit := self._config.engine.trial_timeout) is None:
             return set()
         now = time.monotonic()
@@ -138,13 +137,13 @@ class TuneDriver:
         return late
 
     def restarts(self, name: str, times: int, death: str) -> None:
-        """A trial whose process died is tried again, for so many times now."""
+        """Notify the listener that a trial whose process died restarts for the `times`-th time."""
         study, active = self._assignments[name]
         of = f"{times} of {self._config.engine.max_failures}"
         self._listener.stage(f"trial {active.number} of {study.optimizer} restarts ({of}): {death}")
 
     def checkpoint(self, name: str) -> Any:
-        """Reference to the bytes of the checkpoint from which a trial continues; None where there is none."""
+        """Reference to the bytes of the checkpoint that a trial resumes from; None if there is none."""
         _, active = self._assignments[name]
         if self._config.training.checkpoint_every is None or active.checkpoint is None:
             return None
@@ -154,12 +153,12 @@ class TuneDriver:
             return None
 
     def raise_error(self) -> None:
-        """Raise what has gone wrong, past Tune."""
+        """Raise the stored error, past Tune."""
         if self._error is not None:
             raise StudyAborted(self._error)
 
     def lose_all(self) -> None:
-        """Nobody waits for the trials under way any more."""
+        """Mark running trials as lost."""
         with contextlib.suppress(Exception):
             for study, active in self._assignments.values():
                 study.tell(active, Ending(kind="lost"))
@@ -179,7 +178,7 @@ class TuneDriver:
 
 
 def _save_checkpoint(path: Path, content: Any) -> None:
-    """Write a checkpoint's bytes to its file; what is lost on the way costs the checkpoint, not the trial."""
+    """Write a checkpoint to its file. If that fails, the checkpoint is lost, not the trial."""
     with contextlib.suppress(OSError, ray.exceptions.RayError):
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, ray.get(content))

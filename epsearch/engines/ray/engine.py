@@ -1,4 +1,4 @@
-"""The Ray engine: Ray Tune runs the trials, on one machine or many; what it asks and tells is the same study."""
+"""The Ray engine: Ray Tune runs the trials of the same study, on one machine or a cluster."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from epsearch.engines.ray import cluster as ray_cluster
 from epsearch.engines.ray import patches
 from epsearch.engines.ray.driver import TIMED_OUT, StudyAborted, TuneDriver
 from epsearch.engines.ray.metrics import Metered
-from epsearch.engines.ray.trainable import run_task
 from epsearch.engines.ray.tuner import run_trials
 from epsearch.engines.ray.watch import Watch
+from epsearch.engines.ray.worker_tasks import run_task
 from epsearch.records.listener import Listener
 from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 
 
 class RayEngine:
-    """Trials by Ray Tune. Ray is started, or the cluster reached, when it is first needed."""
+    """Runs trials with Ray Tune. Starts Ray, or connects to the cluster, on first use."""
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._config, self._logs = config, Logs(logs)
@@ -46,10 +46,10 @@ class RayEngine:
         self._stack.close()
 
     def call(self, task: Literal["probe", "batches"]) -> Any:
-        """Carry out a task where a trial would run, with what a trial is given.
+        """Run a task where a trial would run, with a trial's resources.
 
         Raises:
-            UserError, StudyError: that the task met; its processes died, or it took longer than a trial may.
+            UserError, StudyError: raised by the task; or its processes died, or it exceeded the time limit.
         """
         self._connect()
         engine = self._config.engine
@@ -57,7 +57,7 @@ class RayEngine:
             num_cpus=engine.resources.cpu,
             num_gpus=engine.resources.gpu,
             max_retries=engine.max_failures,
-            max_calls=1,  # a process that must not train again takes no trial
+            max_calls=1,  # a new process for each task: an unusable one must not train again
         )(run_task)
         for _ in range(engine.max_failures + 1):
             result, printed = self._result(task, remote.remote(self._study, task))
@@ -106,7 +106,7 @@ class RayEngine:
                 "command to resume."
             ) from error
         except BaseException:
-            # Ctrl-C: say in the storage, if it still listens, that these trials are under way no more.
+            # Ctrl-C: best effort to mark running trials as lost.
             driver.lose_all()
             raise
 
@@ -119,6 +119,6 @@ class RayEngine:
 
 
 def _for_workers(config: StudyConfig, folder: Path) -> StudyConfig:
-    """The study with its folder as the workers have it, and without its storage."""
+    """The study with the folder's path on the workers, and without its storage."""
     workload = config.workload.model_copy(update={"folder": str(folder)})
     return config.without_storage().model_copy(update={"workload": workload})

@@ -1,7 +1,7 @@
-"""Ray Tune, driven by a searcher and a scheduler that ask and tell the study.
+"""Run Ray Tune with a searcher and a scheduler that ask and tell the study.
 
-Tune wants a searcher, which says what to try, and a scheduler, which hears every result and says whether to go on.
-Both live in the driver and speak to one `TuneDriver`, so the storage has one writer, as with every engine.
+Tune's searcher proposes trials; its scheduler receives every result and decides whether a trial continues. Both run in
+the driver and share one `TuneDriver`, so the storage has one writer, as with every engine.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from epsearch.engines.ray.trainable import RayTrial
 from epsearch.study.config import StudyConfig
 
 TUNE_SETTINGS = {
-    # Ctrl-C is ours to handle.
+    # epsearch handles Ctrl-C.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Tune's result files, and the state it would restore from, are nobody's: the study is in its storage.
+    # No result files and no state to restore from: the study is in its storage.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Its own look at the nodes, for a status that nobody prints, blocks until Ray ends the process where they are gone.
+    # Tune's poll of the nodes, for a status line that is not shown, blocks when the cluster is gone.
     "TUNE_STATE_REFRESH_PERIOD": "1000000000",
-    # The new output cannot be told to be quiet; the old one can.
+    # Only the old output can be silenced.
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-"""What Tune takes from the environment alone."""
+"""Settings that Tune reads only from the environment."""
 
 
 def run_trials(
     config: StudyConfig, study: StudyConfig, driver: TuneDriver, interrupts: Interrupts, folder: str
 ) -> None:
-    """Let Ray Tune run until the dialogue has nothing more to try."""
+    """Run Ray Tune until no trial is left."""
     deaths: dict[str, str] = {}
     # Pickled by value, once for the whole study.
     trainable = type("RayTrial", (RayTrial,), {"study": study})
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial that failed is its listener's to tell
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the listener reports failed trials
     tuner = tune.Tuner(
         tune.with_resources(trainable, config.engine.resources.model_dump()),
         tune_config=tune.TuneConfig(
@@ -64,14 +64,14 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    # As many workers at once as the searcher asks for: by default they start one after the other.
+    # Start all workers at once; by default Tune starts one after the other.
     with _environment(TUNE_SETTINGS | {"TUNE_MAX_PENDING_TRIALS_PG": str(driver.limit)}), out_of_memory_as_death():
         tuner.fit()
     driver.raise_error()
 
 
 class _BetweenSteps(tune.Callback):  # type: ignore[misc]
-    """Between two steps of Tune: signals take effect, what has gone wrong does, and trials that take too long end."""
+    """Between two steps of Tune: handle signals, raise stored errors, and end trials that exceed the time limit."""
 
     def __init__(self, driver: TuneDriver, interrupts: Interrupts) -> None:
         self._driver, self._interrupts = driver, interrupts
@@ -94,7 +94,7 @@ class _BetweenSteps(tune.Callback):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Within, the environment has these settings."""
+    """Within, these environment variables are set."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
