@@ -1,4 +1,4 @@
-"""The storage's password is in no file, message, log or page, whichever way the URL holds it."""
+"""The storage's password never appears in a file, message, log or page, whatever form the URL has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODULE = """
 
     def train(run):
         print(dict(os.environ), sys.argv, open("/proc/self/environ", "rb").read())
-        from epsearch.config import StudyConfig
+        from epsearch.study.config import StudyConfig
         for config in gc.get_objects():
             if isinstance(config, StudyConfig):
                 print(config.model_dump(), config._source)
@@ -52,7 +52,7 @@ WRONG = [
 
 
 def written(folder: Path) -> str:
-    """All files below a folder, their names, and what is in the study's database."""
+    """The names and contents of all files below a folder, including the study's database."""
     return "".join(f"{path} {path.read_text(errors='replace')}" for path in folder.rglob("*") if path.is_file())
 
 
