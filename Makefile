@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two tests at a time; a process that has no more takes over from one that has.
+PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 
@@ -10,8 +12,22 @@ help: ## show this
 quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
 	$(BIN)/epsearch run studies/quickstart.yaml
 
-test: $(VENV)/.installed-dev ## run the tests (real data, real storage, real clusters; 20 to 40 minutes on 2 cores)
-	$(BIN)/pytest
+test: $(VENV)/.installed-dev ## the tests that protect the design (5 minutes on 2 cores)
+	$(BIN)/pytest -m "not thorough and not slow" $(PARALLEL)
+
+test-rest: $(VENV)/.installed-dev ## what `make test` leaves out: processes, clusters, servers, real data (20 minutes)
+	$(BIN)/pytest -m "thorough and not alone and not slow" $(PARALLEL) && status=0 || status=1; \
+	$(BIN)/pytest -m "alone and not slow" && exit $$status
+
+test-all: ## both, as CI runs them
+	@$(MAKE) --no-print-directory test && status=0 || status=1; \
+	$(MAKE) --no-print-directory test-rest && exit $$status
+
+coverage: $(VENV)/.installed-dev ## lines and branches that all of these tests reach, in the processes they start too
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not alone and not slow" $(PARALLEL); \
+	$(BIN)/coverage run -m pytest -m "alone and not slow"; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
 	$(BIN)/pytest -m slow -s
@@ -54,7 +70,7 @@ reproduce: $(VENV)/.installed-dev ## the probes of the paper's Tables 2, 3 and 4
 	$(BIN)/python benchmarks/reproduction.py probe
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -69,4 +85,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test slow lint types format schema bench bench-kills bench-search reproduce clean
+.PHONY: help quickstart test test-rest test-all coverage slow lint types format schema bench bench-kills bench-search reproduce clean

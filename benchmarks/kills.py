@@ -1,10 +1,10 @@
 """Kill studies at random moments, again and again: do resumed studies end with the same results as undisturbed ones?
 
 For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), the real command runs
-studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process group.
-Half of the time it also goes to every worker and Ray process, as in a power cut; otherwise these end on their own. The
-same command resumes the study until it is finished. Then the next study starts, until all kills are used. Each trial
-trains a small network with a checkpoint after every epoch.
+studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process
+group. Half of the time it also goes to every worker and Ray process, as in a power cut; otherwise these end on their own.
+The same command resumes the study until it is finished. Then the next study starts, until all kills are used. Each
+trial trains a small network with a checkpoint after every epoch.
 
 Counted over the finished studies: finished cells that a kill lost, cells that ran twice (or, with TPE, one too many),
 and trials with a value, of an epoch or final, that differs from the same cell trained without interruption. For grid
@@ -211,7 +211,7 @@ def run_killed(
 
 
 def check(study: Study, combination: Combination, cells: Counter[Cell], tally: Tally) -> None:
-    """Compare a finished study with the cells of an undisturbed one, and with each cell trained without interruption."""
+    """Compare a finished study with the cells of an undisturbed one, and with cells trained without interruption."""
     trials = trials_of(study)
     settled = settled_of(trials)
     tally.studies += 1

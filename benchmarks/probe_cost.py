@@ -56,7 +56,7 @@ def classification(model: nn.Module, batch: Sequence[torch.Tensor]) -> torch.Ten
 
 def fashion_mnist_mlp() -> Network:
     data = fashion_mnist()
-    images = data.normalise(data.train_images)
+    images = data.normalize(data.train_images)
     batches = list(zip(images.split(BATCH), data.train_labels.split(BATCH), strict=True))
     return Network(
         f"Fashion-MNIST MLP, whole epoch of {len(batches)} steps",

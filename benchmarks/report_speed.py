@@ -23,9 +23,9 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from epsearch.pipeline import run_directory
 from epsearch.search.same_study import IDENTITY
 from epsearch.search.storage import open_storage
+from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
 from epsearch.study.identity import identity
 
@@ -45,7 +45,7 @@ def make(place: Path, trials: int) -> Path:
     (place / "study.yaml").write_text(STUDY)
     directory = place / "run"
     config = load_study(place / "study.yaml")
-    run = run_directory(config, directory)
+    run = RunDirectory.of(config, directory)
     with run.taken_for(config):
         study = optuna.create_study(storage=open_storage(run.storage(config)), study_name="many", direction="maximize")
         study.set_user_attr(IDENTITY, identity(config))

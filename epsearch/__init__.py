@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
     from epsearch.training.run import Run
-    from epsearch.workloads import Workload
+    from epsearch.workloads.protocol import Workload
 
 # Loaded when first used: `import epsearch` is quick and needs neither torch nor optuna.
 _PUBLIC = {
@@ -37,7 +37,7 @@ _PUBLIC = {
     "Run": "epsearch.training.run",
     "StudyError": "epsearch.core.errors",
     "UserError": "epsearch.core.errors",
-    "Workload": "epsearch.workloads",
+    "Workload": "epsearch.workloads.protocol",
     "create_optimizer": "epsearch.optimizers",
     "measure": "epsearch.probing.measure",
     "probe": "epsearch.probing.probe",

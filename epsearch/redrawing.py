@@ -1,7 +1,7 @@
-"""Keeps the report and Optuna's dashboard up to date while trials end, in a process of its own.
+"""Keeps the report and Optuna's dashboard up to date while trials run, in a separate process.
 
-Drawing takes seconds and three times the driver's memory: the driver does neither. `python -m epsearch.redrawing` reads
-the study and its run directory from its standard input, draws once, and ends with the driver if that is sooner.
+Drawing takes seconds and three times the driver's memory. `python -m epsearch.redrawing` reads what to call from its
+standard input, calls it once, and exits early if the driver does.
 """
 
 from __future__ import annotations
@@ -12,31 +12,34 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from epsearch.records.listener import Listener, Relay
 from epsearch.records.trial import Cell, Ending
-from epsearch.study.config import StudyConfig
-from epsearch.study.directory import RunDirectory
 
 if TYPE_CHECKING:
     from typing import Self
 
 REDRAW_SECONDS = 60.0
-"""The report of a running study is drawn again this often, at most."""
+"""Shortest time between two redraws of a running study's report."""
 
 
 class Redrawing(Relay):
-    """Passes on what it hears, and has the report drawn again when a trial has ended and it is time.
+    """Relays to `listener`, and runs `draw` in another process from time to time when a trial ends.
 
-    At most a twentieth of the time is spent on it, however many trials there are. What keeps the report from being
-    drawn now (no value yet, a full disk) is reported at the end, if it lasts.
+    Redrawing takes at most a twentieth of the time, however many trials there are. Its errors are ignored (no value
+    yet, a full disk): the last report is drawn by the driver, which raises them if they persist.
+
+    Args:
+        listener: Notified of everything.
+        draw: A picklable function without arguments.
     """
 
-    def __init__(self, listener: Listener, config: StudyConfig, place: RunDirectory) -> None:
+    def __init__(self, listener: Listener, draw: Callable[[], object]) -> None:
         super().__init__(listener)
-        # Over a pipe: the storage's password belongs neither to a command line nor to an environment.
-        self._study = pickle.dumps((config, place.path))
+        # Sent over a pipe: it has the storage's password, which command lines and environments would expose.
+        self._draw = pickle.dumps(draw)
         self._drawing: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._next = time.monotonic() + REDRAW_SECONDS
@@ -45,13 +48,13 @@ class Redrawing(Relay):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End a drawing that is under way: the last report is about to be drawn."""
+        """Stop a redraw in progress: the driver is about to draw the last report."""
         if self._drawing is not None:
             self._drawing.kill()
             self._close(self._drawing)
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """Draw again, if that was a while ago."""
+        """Start a redraw if the last one was long enough ago."""
         super().trial_ended(optimizer, number, cell, ending, value)
         now = time.monotonic()
         if self._drawing is not None and self._drawing.poll() is not None:
@@ -68,11 +71,11 @@ class Redrawing(Relay):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                # Ctrl-C is for the driver.
+                # Ctrl-C interrupts only the driver.
                 start_new_session=True,
             )
             assert drawing.stdin is not None
-            drawing.stdin.write(self._study)
+            drawing.stdin.write(self._draw)
             drawing.stdin.flush()
         except OSError:
             return None
@@ -86,20 +89,15 @@ class Redrawing(Relay):
 
 
 def main() -> None:
-    """Draw the report of the study that comes over the standard input."""
+    """Call the function that comes over the standard input."""
     os.nice(10)  # training comes first
-    config, path = pickle.load(sys.stdin.buffer)
-    place = RunDirectory(path)
+    draw = pickle.load(sys.stdin.buffer)
     threading.Thread(target=_end_with_driver, daemon=True).start()
-
-    from epsearch.pipeline import SILENT, report_stage
-    from epsearch.search.storage import open_storage
-
-    report_stage(config, open_storage(place.storage(config)), place, SILENT, redraw=True)
+    draw()
 
 
 def _end_with_driver() -> None:
-    """The driver holds the other end of the pipe and writes no more to it."""
+    """Exit when the driver closes its end of the pipe, as it does when it dies."""
     sys.stdin.buffer.read()
     os._exit(1)
 

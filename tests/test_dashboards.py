@@ -77,6 +77,8 @@ class Prometheus:
         return {row["metric"]["state"]: float(row["value"][1]) for row in self.ask(QUERIES["Trials A"])}
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
     need_namespaces()
@@ -194,6 +196,8 @@ def connects(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_optunas_dashboard_behind_a_login(tmp_path: Path) -> None:
     need("nginx")
     need("openssl")

@@ -47,6 +47,7 @@ def cifar10(tmp_path):
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_probe_resnet(cifar10):
     script = EXAMPLES / "probe_resnet.py"
     done = subprocess.run([sys.executable, str(script)], cwd=cifar10, capture_output=True, text=True, timeout=300)
@@ -71,6 +72,7 @@ def epsearch(command, name, folder):
     return subprocess.run([*EPSEARCH, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", STUDIES)
 def test_study(name, tmp_path):
     before = {path for path in EXAMPLES.rglob("*") if "__pycache__" not in path.parts}
@@ -93,6 +95,7 @@ def test_study(name, tmp_path):
     assert {path for path in EXAMPLES.rglob("*") if "__pycache__" not in path.parts} == before
 
 
+@pytest.mark.thorough
 def test_own_loop_goes_on_after_a_lost_machine(tmp_path, monkeypatch):
     def values(path, lost_at=None):
         told = []

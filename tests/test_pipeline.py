@@ -18,6 +18,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
 from epsearch.registry.samplers import PRUNERS, SAMPLERS
+from epsearch.study.directory import RunDirectory
 from epsearch.workloads.vision.data import fashion_mnist
 from tests.conftest import StudyFolder
 from tests.report import sample
@@ -61,6 +62,7 @@ def test_quickstart(here: Path) -> None:
     assert {"figures/heatmap-lr-eps.html", "figures/heatmap-eps-beta2.html", "figures/probe-histogram.html"} <= names
 
 
+@pytest.mark.thorough
 def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another process, and what keeps it from being drawn does not keep the study from running."""
     monkeypatch.setattr(redrawing, "REDRAW_SECONDS", 0.0)
@@ -101,6 +103,7 @@ def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, mon
     assert sum(trial.state == "complete" for trial in outcome.trials) == 12
 
 
+@pytest.mark.thorough
 def test_fashion_mnist_for_real(here: Path) -> None:
     """60,000 images, an MLP, the two ends of the probed range."""
     try:
@@ -120,6 +123,7 @@ def test_fashion_mnist_for_real(here: Path) -> None:
     assert (outcome.best.value or 0) > 0.8
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "grid"])
 def test_every_sampler(sampler: str, study_folder: StudyFolder) -> None:
     """Continuous axes, β₂ in powers of ten of 1 - β₂; what was sampled lies in the space, and differs."""
@@ -146,6 +150,7 @@ def test_every_sampler(sampler: str, study_folder: StudyFolder) -> None:
     assert len({(trial.lr, trial.eps) for trial in more.trials}) == 16
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner(pruner: str, study_folder: StudyFolder) -> None:
     """Nothing settled twice, best cell found, and the pruners that should stop hopeless trials here do."""
@@ -193,6 +198,7 @@ PROBED = """
 """
 
 
+@pytest.mark.thorough
 def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> None:
     study = study_folder.write(
         PROBED, search={"eps": "endpoints", "lr": 1e-2, "beta2": "auto"}, training={"epochs": None}
@@ -210,6 +216,7 @@ def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> Non
     assert len(widened.trials) == len(widened.probe.range.grid()) if widened.probe else False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("own", [True, False], ids=["a user's loop", "our loop"])
 def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder) -> None:
     """Of the first seed, without a change to what is learnt; the report has the best trial's."""
@@ -250,16 +257,17 @@ def test_a_probe_whose_number_of_batches_was_deleted() -> None:
 
     config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
     with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
-        pipeline._batches_per_epoch(config, sample.probe(), None)  # type: ignore[arg-type]
+        pipeline.space_stage(config, RunDirectory(Path("run")), None, sample.probe())  # type: ignore[arg-type]
 
 
+@pytest.mark.thorough
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL)
     first = epsearch.run(study, directory=study_folder.run_directory)
     before = {
         path: path.stat().st_mtime_ns
         for path in first.directory.rglob("*.*")
-        if path.name not in ("study.yaml", ".lock")
+        if path.name not in ("study.yaml", ".lock", "study.db")  # the driver's lease is written there and removed
     }
     notes = Notes()
     second = epsearch.run(study, directory=study_folder.run_directory, listener=notes)
@@ -268,6 +276,7 @@ def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.thorough
 def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL)
     report = epsearch.run(study, directory=study_folder.run_directory).directory / "report.html"
@@ -279,6 +288,7 @@ def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFold
         assert report.read_text() == text
 
 
+@pytest.mark.thorough
 def test_lower_is_better(study_folder: StudyFolder) -> None:
     study = study_folder.write(BOWL.replace("score=score", "score=-score"), metric={"goal": "minimize"})
     outcome = epsearch.run(study, directory=study_folder.run_directory)
@@ -287,6 +297,7 @@ def test_lower_is_better(study_folder: StudyFolder) -> None:
     assert outcome.best.value == pytest.approx(0.5)
 
 
+@pytest.mark.thorough
 def test_report_is_redrawn_from_the_directory_alone(study_folder: StudyFolder) -> None:
     from epsearch import pipeline
 
@@ -311,6 +322,7 @@ def test_example_studies_are_valid() -> None:
         assert load_study(file).name == yaml.safe_load(file.read_text())["name"]
 
 
+@pytest.mark.thorough
 def test_the_run_directorys_own_study_file_goes_on(study_folder: StudyFolder) -> None:
     """As the report says: the resolved file finds the user's module where the study file did."""
     study = study_folder.write(BOWL)

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.servers import PASSWORD, QUOTED, Server, postgresql
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["postgresql"]
 
 # What a user's own code can see goes to the worker's log.

@@ -1,4 +1,4 @@
-"""Commands that show what a study file can hold: init, list, schema."""
+"""Commands about study files: init, list, schema."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def init(
     """Write a commented study file to start from."""
     from epsearch.core.commands import command
 
-    if os.path.exists(path):  # False, too, for a name that cannot be one
-        raise UserError(f"{path}: exists already; name another file.")
-    # Any file name gives a study name that a run directory can have.
+    if os.path.exists(path):  # also False for an invalid file name
+        raise UserError(f"{path}: already exists; name another file.")
+    # The study's name is also the run directory's.
     name = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in path.stem) or "study"
     template = files("epsearch.study").joinpath("template.yaml").read_text(encoding="utf-8")
     try:
@@ -33,7 +33,7 @@ def init(
 
 
 def list_names() -> None:
-    """Every name a study file can hold."""
+    """List all valid names for a study file."""
     from epsearch.cli.terminal import say
     from epsearch.registry.engines import ENGINES
     from epsearch.registry.optimizers import ADAPTIVE, BASELINES, OPTIMIZERS
@@ -57,10 +57,10 @@ def list_names() -> None:
     section("metrics whose goal is known", METRICS)
     section("engines", {name: row.note for name, row in ENGINES.items()})
     section("samplers", {name: row.note for name, row in SAMPLERS.items()})
-    section("pruners", dict.fromkeys(PRUNERS, ""))
-    section("pruners of engine ray alone", {name: row.note for name, row in SCHEDULERS.items()})
+    section("pruners", {name: row.note for name, row in PRUNERS.items()})
+    section("pruners of engine ray only", {name: row.note for name, row in SCHEDULERS.items()})
 
 
 def schema() -> None:
-    """The JSON Schema of study files, for editors."""
+    """Print the JSON Schema of study files, for editors."""
     typer.echo(files("epsearch.study").joinpath("study.schema.json").read_text(encoding="utf-8"), nl=False)

@@ -1,4 +1,4 @@
-"""Commands on a study submitted to a Ray cluster: submit, status, logs, stop, fetch."""
+"""Commands for studies on a Ray cluster: submit, status, logs, stop, fetch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Address = Annotated[
     typer.Option(
         metavar="URL",
         envvar="RAY_API_SERVER_ADDRESS",
-        help="The Ray cluster's dashboard, which takes jobs: http://head:8265.",
+        help="URL of the Ray cluster's dashboard, e.g. http://head:8265.",
     ),
 ]
 
 
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's name, as submit printed it.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's name, as printed by submit.")]
 
 
 def submit(
@@ -35,10 +35,10 @@ def submit(
     settings: Settings = [],  # noqa: B006
     directory: Directory = None,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Follow the job, and fetch its run directory at the end.")
+        bool, typer.Option("--wait/--no-wait", help="Follow the job, then fetch its run directory.")
     ] = True,
 ) -> None:
-    """Run a study on a Ray cluster: its file, and the modules and requirements.txt beside it, go there."""
+    """Run a study on a Ray cluster. Uploads the study file and the modules and requirements.txt beside it."""
     from epsearch.cli.terminal import say
     from epsearch.engines.ray.jobs import again, local_copy
     from epsearch.study.file import load_study
@@ -47,14 +47,14 @@ def submit(
     if wait:
         local_copy(load_study(study, settings).name, directory)
     job = cluster.submit(study, settings)
-    say(console, f"Job {job}: its run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
+    say(console, f"Job {job}: the run directory is on the head node, in EPSEARCH_RUNS or ~/epsearch-runs.")
     if not wait:
         say(console, f"Next: {again(job, address)}")
         return
     try:
         details = cluster.follow(job, output.Patient(sys.stdout).write)
     except KeyboardInterrupt:
-        end(130, f"Left; the job goes on: {again(job, address)}")
+        end(130, f"Detached; the job is still running: {again(job, address)}")
     place = None
     try:
         place = cluster.fetch(job, directory, _note)
@@ -67,7 +67,7 @@ def submit(
 
 
 def status(job: Job, address: Address) -> None:
-    """How a submitted study is doing: its state, and the last thing it said."""
+    """Show the state of a submitted study and the last line it printed."""
     from epsearch.cli.terminal import say
     from epsearch.engines.ray.jobs import describe
 
@@ -78,9 +78,9 @@ def status(job: Job, address: Address) -> None:
 def logs(
     job: Job,
     address: Address,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the job ends.")] = False,
 ) -> None:
-    """What a submitted study has printed."""
+    """Show what a submitted study has printed."""
     cluster = _cluster(address)
     if follow:
         cluster.follow(job, _pass_on)
@@ -89,15 +89,15 @@ def logs(
 
 
 def stop(job: Job, address: Address) -> None:
-    """End a submitted study, as Ctrl-C would; submitted again, it goes on."""
+    """Stop a submitted study, as Ctrl-C would. Resubmit it to resume."""
     from epsearch.cli.terminal import say
 
     stopped = _cluster(address).stop(job)
-    say(new_console(), f"{job}: {'stopped; submitted again, it goes on' if stopped else 'had ended already'}.")
+    say(new_console(), f"{job}: {'stopped; resubmit to resume' if stopped else 'had already ended'}.")
 
 
 def fetch(job: Job, address: Address, directory: Directory = None) -> None:
-    """Copy a submitted study's run directory here, also while it is running."""
+    """Copy a submitted study's run directory here, even while it is running."""
     from epsearch.cli.terminal import say
 
     say(new_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
@@ -108,7 +108,7 @@ def _note(text: str) -> None:
 
 
 def _pass_on(text: str) -> None:
-    """Print what a cluster sends; where nobody reads it, end here rather than as a failure of the connection."""
+    """Print output of the cluster; exit if it cannot be written, which is not an error of the connection."""
     try:
         typer.echo(text, nl=False)
     except OSError as error:
@@ -122,5 +122,5 @@ def _cluster(address: str) -> Cluster:
         from epsearch.core.imports import not_imported
 
         raise UserError(f"submitting to Ray {not_imported(error, 'ray')}") from error
-    logging.disable(logging.INFO)  # Ray's own account of what it uploads
+    logging.disable(logging.INFO)  # Ray's messages about its uploads
     return Cluster(address)

@@ -1,4 +1,4 @@
-"""The command line. Settings stand in the study file; options name places, and `--set` overrides."""
+"""The command line: settings come from the study file, options name paths, and `--set` overrides a setting."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-import epsearch
 from epsearch.cli import catalog, cluster, output, studies
 from epsearch.cli.options import end, give_up
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import MESSAGE_LIMIT, clipped
+from epsearch.core.version import __version__
 
 app = typer.Typer(
-    help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch tells the range, Optuna searches it.",
+    help="Find the eps (and lr, beta2) of an adaptive optimizer: one epoch finds the range, Optuna searches it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -37,26 +37,28 @@ app.command()(catalog.schema)
 
 def _version(shown: bool) -> None:
     if shown:
-        typer.echo(f"epsearch {epsearch.__version__}")
+        typer.echo(f"epsearch {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run the command line: exit code 0 done, 1 the study failed, 2 the input is wrong, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 the study failed, 2 the input is wrong, 130 interrupted."""
 
     def interrupt(*_: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    # The system takes back what is left at the end; Python would look through it first, a second for 10,000 trials.
+    # Skip the garbage collection at exit, which takes a second with 10,000 trials.
     atexit.register(gc.freeze)
-    # What ends a job on a cluster or in a container deserves the same care as Ctrl-C.
+    # Clusters and containers end a job with SIGTERM: handle it like Ctrl-C.
     signal.signal(signal.SIGTERM, interrupt)
     output.prepare()
     try:
@@ -78,6 +80,6 @@ def _run_command() -> NoReturn:
         end(130, "Interrupted.")
     except OSError as error:
         if not output.is_of_a_stream(error):
-            raise  # a fault of ours
+            raise  # a bug
         give_up(error)
     sys.exit(0)

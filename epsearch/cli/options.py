@@ -1,4 +1,4 @@
-"""What commands share: arguments, consoles, exits."""
+"""Arguments, consoles and exits shared by the commands."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study
 
 Settings = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=15. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. training.epochs=15. Repeatable."),
 ]
 
 
 Directory = Annotated[
-    Path | None, typer.Option("--dir", metavar="DIR", help="The run directory; runs/<name> unless given.")
+    Path | None, typer.Option("--dir", metavar="DIR", help="The run directory (default: runs/<name>).")
 ]
 
 
@@ -37,22 +37,22 @@ def new_console() -> Console:
 
 
 def patient_console() -> Console:
-    """For what may take days: neither the end of its terminal nor a full disk behind its output ends it."""
+    """A console for long runs, which survive a closed terminal and output that cannot be written."""
     from rich.console import Console
 
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # also in the workers, which inherit it
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited by the workers
     return Console(file=cast("IO[str]", output.Patient(sys.stdout)))
 
 
 def quiet_optuna() -> None:
-    """Optuna's own progress lines would be a second voice on the terminal."""
+    """Turn off Optuna's progress messages, which would duplicate ours."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def give_up(error: OSError) -> NoReturn:
-    """Nobody gets what was to be printed: say why, unless the reader had enough (`| head`)."""
+    """Exit because standard output cannot be written; print why, unless the reader closed it (`| head`)."""
     output.give_up(sys.stdout)
     if not isinstance(error, BrokenPipeError):
         output.complain(f"epsearch: standard output cannot be written ({error.strerror}).")
@@ -60,6 +60,6 @@ def give_up(error: OSError) -> NoReturn:
 
 
 def end(code: int, message: str) -> NoReturn:
-    """Print a message on the standard error and exit."""
+    """Print a message to standard error and exit."""
     output.complain(message)
     sys.exit(code)

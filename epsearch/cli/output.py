@@ -1,4 +1,4 @@
-"""Standard output that is closed, full, gone, or not UTF-8: a study goes on without it."""
+"""Output that is closed, on a full disk, or not UTF-8: a study continues without it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import sys
 from typing import Any, TextIO
 
 _PLAIN = {"ε": "eps", "α": "lr", "β": "beta", "ẑ": "z", "₁": "1", "₂": "2", "×": "x", "±": "+-", "…": "...", "·": "-"}
-"""How the letters of messages are written where the output has no room for them."""
+"""ASCII for the symbols in messages, for output that is not UTF-8."""
 
 
 def prepare() -> None:
-    """Make the standard streams safe to use: open where they were closed, and able to write any text."""
+    """Open standard streams that were closed, and let them write any text."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            # Else the next file that is opened, such as the study's database, would have its number.
+            # Otherwise the next file opened, such as the study's database, would get this number.
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for good
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - never closed
     codecs.register_error("epsearch", _plainly)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -31,7 +31,7 @@ def prepare() -> None:
 
 
 def failure() -> OSError | None:
-    """What keeps standard output from being written, which is then given up; None if nothing does."""
+    """Flush standard output; the error if that fails, after which output is discarded, else None."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -41,12 +41,12 @@ def failure() -> OSError | None:
 
 
 def is_of_a_stream(error: OSError) -> bool:
-    """Whether it can come from writing to standard output: what concerns a file of ours names it."""
+    """Whether an error may come from writing to standard output: errors of other files have a file name."""
     return error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
 
 
 def give_up(stream: TextIO) -> None:
-    """Let what is written to `stream`, and what it still holds, go nowhere."""
+    """Discard what `stream` has buffered and everything written to it later."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -55,7 +55,7 @@ def give_up(stream: TextIO) -> None:
 
 
 def complain(message: str) -> None:
-    """One message on standard error, if that can be written."""
+    """Print a message to standard error, if that can be written."""
     try:
         print(message, file=sys.stderr, flush=True)
     except OSError:
@@ -63,7 +63,7 @@ def complain(message: str) -> None:
 
 
 class Patient:
-    """A text stream whose reader, terminal or disk may go away: what is written then is lost, and nothing raised."""
+    """A text stream that discards what cannot be written instead of raising."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -72,7 +72,7 @@ class Patient:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write it, or lose it."""
+        """Write `text`, or discard it."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -80,7 +80,7 @@ class Patient:
             return len(text)
 
     def flush(self) -> None:
-        """Send on what was written."""
+        """Flush the stream."""
         try:
             self._stream.flush()
         except OSError as error:

@@ -19,23 +19,23 @@ def run(
     directory: Directory = None,
     take_over: Annotated[
         bool,
-        typer.Option("--take-over", help="Run a study that another driver is running, in its place: that one stops."),
+        typer.Option("--take-over", help="If another driver is running this study, stop it and continue in its place."),
     ] = False,
 ) -> None:
-    """Probe, search, report. On a directory that exists: go on with that study."""
+    """Run a study: probe, search, report. Resumes the study if the run directory exists."""
     from epsearch import pipeline
     from epsearch.cli.summary import print_outcome
     from epsearch.cli.terminal import Terminal
     from epsearch.core.commands import command
     from epsearch.core.messages import mask_password
-    from epsearch.study.file import load_study
 
     quiet_optuna()
     console = patient_console()
-    terminal = Terminal(console, load_study(study, settings))
+    config = pipeline.load(study, settings)
+    terminal = Terminal(console, config)
     try:
         with terminal:
-            outcome = pipeline.run(study, settings, directory, terminal, take_over=take_over)
+            outcome = pipeline.run_study(config, directory, terminal, take_over=take_over)
     except KeyboardInterrupt:
         again: list[str | Path] = ["run", study]
         again += [word for setting in settings for word in ("--set", mask_password(setting))]
@@ -46,20 +46,20 @@ def run(
 
 
 def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """The probe alone: the range of eps, layer by layer. A later run uses it."""
+    """Run the probe only: find the range of eps, layer by layer. A later run uses the result."""
     from rich.table import Table
 
     from epsearch import pipeline
     from epsearch.cli.terminal import Terminal, say
     from epsearch.core.numbers import ordinal, rounded
-    from epsearch.study.file import load_study
+    from epsearch.study.directory import RunDirectory
 
     console = patient_console()
-    config = load_study(study, settings)
+    config = pipeline.load(study, settings)
     with Terminal(console, config) as terminal:
-        result = pipeline.probe(study, settings, directory, terminal)
+        result = pipeline.probe_study(config, directory, terminal)
     if result is None:
-        raise UserError(f"{study}: search.eps gives the values itself, so there is nothing to probe; write eps: grid.")
+        raise UserError(f"{study}: search.eps sets the values, so there is nothing to probe; write eps: grid.")
     percentiles = [f"{ordinal(each)} percentile" for each in result.percentiles]
     table = Table("layer", "elements", "zeros", "not finite", *percentiles)
     for layer in result.layers:
@@ -67,37 +67,42 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
     for eps in result.range.grid():
-        say(console, f"share of z above eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} %")
-    place = pipeline.run_directory(config, directory)
-    figure = place.path / "probe.html"
+        say(
+            console,
+            f"still adaptive at eps {rounded('eps', eps)}: {100 * result.adaptive_fraction(eps):.4g} % of elements",
+        )
+    run_dir = RunDirectory.of(config, directory)
+    figure = run_dir.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
-    say(console, f"\nHistogram  {figure}\nRecord     {place.probe}")
+    say(console, f"\nHistogram  {figure}\nRecord     {run_dir.probe}")
 
 
 def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """The resolved study, how many trials, what they cost. Runs nothing."""
+    """Show the resolved study, its trials and their cost. Runs nothing."""
     from epsearch import pipeline
+    from epsearch.cli.own_code import check_own_code
     from epsearch.cli.terminal import describe_cost, say
     from epsearch.core.numbers import count
+    from epsearch.study.directory import RunDirectory
     from epsearch.study.dump import to_yaml
     from epsearch.study.plan import plan
 
     console = new_console()
     config = pipeline.load(study, settings)
-    place = pipeline.run_directory(config, directory)
-    pipeline.check_own_code(config)
-    probed = pipeline.load_probe(place) if config.search.needs_probe else None
+    run_dir = RunDirectory.of(config, directory)
+    check_own_code(config)
+    probed = run_dir.load_probe() if config.search.needs_probe else None
     cost = plan(config, probed.range if probed else None)
     say(console, to_yaml(config))
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
-    assumed = "" if cost.probed else " (typical; the probe will tell)"
-    say(console, f"Run directory    {place.path}")
+    assumed = "" if cost.probed else " (estimate until probed)"
+    say(console, f"Run directory    {run_dir.path}")
     say(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
         say(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
     if cost.baselines:
-        say(console, f"Of these         {count(cost.baselines, 'trial')} of the baselines")
+        say(console, f"Baselines        {cost.baselines:,} of these trials")
 
 
 def report(
@@ -110,7 +115,7 @@ def report(
         typer.Option("--export", metavar="FORMAT", help="Also write figures as png, svg or pdf, or trials as parquet."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Redraw the report of a run, also while it is running; of several, compare them in comparison.html."""
+    """Redraw the report of a run, even while it is running. Several runs are compared in comparison.html."""
     from epsearch import pipeline
     from epsearch.cli.terminal import say
     from epsearch.report.output.export import export, formats_of
@@ -126,7 +131,7 @@ def report(
     for outcome in outcomes:
         export(outcome, wanted)
     if as_json:
-        # ASCII, which every terminal and pipe takes; a list of one run, too, so that a script reads both alike.
+        # ASCII, which every terminal can print; always a list, so that scripts need not distinguish one run.
         typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
     else:
         say(new_console(), str(page))
@@ -134,23 +139,23 @@ def report(
 
 def dashboard(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="A run directory; else the storage of EPSEARCH_STORAGE.")
+        Path | None, typer.Argument(metavar="DIR", help="A run directory (default: the storage EPSEARCH_STORAGE).")
     ] = None,
     port: Annotated[int, typer.Option(help="TCP port.", min=1, max=65535)] = 8080,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. It has no login: keep it on loopback.")
+        str, typer.Option(help="Address to listen on. The dashboard has no login: keep it on loopback.")
     ] = "127.0.0.1",
 ) -> None:
-    """Optuna's dashboard on a run's study, with its heatmaps, or on every study of a storage."""
+    """Serve Optuna's dashboard for a run, with its heatmaps, or for every study of a storage."""
     from epsearch.core.environment import STORAGE_VARIABLE
     from epsearch.report.output.dashboard import serve
     from epsearch.search.storage import open_storage
     from epsearch.study.directory import RunDirectory
 
     if directory is not None:
-        place = RunDirectory(directory)
-        config = place.load()
-        storage = open_storage(place.storage(config), config.where("engine.storage"))
+        run_dir = RunDirectory(directory)
+        config = run_dir.load()
+        storage = open_storage(run_dir.storage(config), config.where("engine.storage"))
     elif url := os.environ.get(STORAGE_VARIABLE):
         storage = open_storage(url, STORAGE_VARIABLE)
     else:

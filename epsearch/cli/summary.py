@@ -1,4 +1,4 @@
-"""What the terminal shows when a study has finished."""
+"""The summary printed when a study has finished."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from epsearch.records.trial import FAILURES
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
-    """At the end: the range found, the best cell, the next commands."""
+    """Print the range of ε, the best cell, the verdict and the next commands."""
     say(console)
     if outcome.probe is not None:
         found = outcome.probe.range
@@ -48,7 +48,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         say(
             console,
             f"{count(len(failed), 'trial')} failed without a result; tracebacks are in {outcome.directory / 'logs'}; "
-            "the same command tries again.",
+            "rerun the same command to retry them.",
         )
     say(console, f"\nReport        {near.directory / 'report.html'}\n\nNext")
     for line in (epsearch("dashboard", near.directory), *commands):
@@ -56,7 +56,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
 
 
 def _relative(path: Path) -> Path:
-    """Shorter to read and to type, where the path is below the working folder and does not look like an option."""
+    """The path relative to the working folder if it is below it and does not look like an option."""
     folder = Path.cwd()
     below = path.is_relative_to(folder) and path != folder and not path.relative_to(folder).parts[0].startswith("-")
     return path.relative_to(folder) if below else path

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: live progress on a terminal, plain lines elsewhere."""
+"""Progress of a study: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def describe_cell(cell: Cell | Trial) -> str:
 
 def describe_cost(cost: Cost) -> str:
     """`25 trials, 501 epochs`."""
-    epochs = "epochs as your code says" if cost.epochs is None else count(cost.epochs, "epoch")
+    epochs = "epochs set by your code" if cost.epochs is None else count(cost.epochs, "epoch")
     return f"{count(cost.trials, 'trial')}, {epochs}"
 
 
@@ -53,12 +53,12 @@ def duration(seconds: float) -> str:
 
 
 def say(console: Console, text: str = "") -> None:
-    """Print text as it is: brackets in a path are no markup, and the terminal wraps its own lines."""
+    """Print text unchanged, without Rich's markup, highlighting and wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Terminal(Listener):
-    """Shows a study on `console`: stages as lines, trials as a bar that is redrawn, or as lines."""
+    """Shows a study on `console`: stages as lines, trials as a progress bar, or as lines if it is not a terminal."""
 
     def __init__(self, console: Console, config: StudyConfig) -> None:
         self._console, self._config = console, config
@@ -92,7 +92,7 @@ class Terminal(Listener):
         self._bar.stop()
 
     def downloading(self, file: str, done: int, total: int | None) -> None:
-        """A bar for each file; elsewhere a line as each begins."""
+        """Show a bar for each file, or a line when its download starts."""
         if file not in self._files:
             if not self._live:
                 self.stage(f"downloading {file}" + (f" ({total / 1e6:,.1f} MB)" if total else ""))
@@ -101,44 +101,44 @@ class Terminal(Listener):
         self._downloads.update(self._files[file], completed=done, total=total)
 
     def stage(self, text: str) -> None:
-        """One line."""
+        """Print a line."""
         say(self._console, text)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
-        """The range, and what it saves."""
+        """Print the range of ε."""
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
-        origin = " (from the record of an earlier probe)" if reused else ""
+        origin = " (from an earlier probe)" if reused else ""
         self.stage(
             f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
         )
 
     def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
-        """How many there are to run."""
+        """Print the number of trials and start the bar."""
         self._total, self._ended, self._best = total, settled, best
         if total == settled:
-            self.stage(f"nothing to do: {'all ' * (total > 1)}{count(total, 'trial')} settled already")
+            self.stage(f"nothing to do: {f'all {total:,} trials have' if total > 1 else '1 trial has'} finished")
             return
-        self.stage(f"trials: {total}" + (f", of which {settled} are settled by earlier runs" if settled else ""))
-        # One live display at a time.
+        self.stage(f"trials: {total}" + (f", of which {settled} finished in earlier runs" if settled else ""))
+        # Rich allows one live display at a time.
         self._downloads.stop()
         self._bar.start()
         now = escape(f"starting workers{self._summary()}")
         self._task = self._bar.add_task("trials", total=total, completed=settled, now=now)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
-        """On the bar."""
+        """Show it on the bar."""
         self._under_way.add((optimizer, number))
         self._time_left.started((optimizer, number), time.monotonic())
         self._show(f"trial {number}")
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
-        """On the bar."""
+        """Show it on the bar."""
         planned = self._config.trial_epochs
         self._show(f"trial {number} epoch {epochs}" + (f"/{planned}" if planned else ""))
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """A line for each trial where lines are shown; failures are a line everywhere."""
+        """Print a line for a failed trial, or for every trial if there is no bar."""
         self._ended += 1
         self._under_way.discard((optimizer, number))
         self._time_left.finished((optimizer, number), time.monotonic())
@@ -159,7 +159,7 @@ class Terminal(Listener):
 
     @property
     def best(self) -> str:
-        """The best trial so far, of this run and of earlier ones: `accuracy 0.97 at lr 1e-3, …`; empty before one."""
+        """The best trial so far, including earlier runs: `accuracy 0.97 at lr 1e-3, …`; empty if there is none."""
         if self._best is None:
             return ""
         return f"{self._config.metric.name} {self._best.value:.5g} at {describe_cell(self._best.cell)}"

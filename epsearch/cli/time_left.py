@@ -1,4 +1,4 @@
-"""How long the trials that are left will take, from those that ended."""
+"""An estimate of the time left, from the durations of finished trials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from typing import NamedTuple
 
 RECENT = 100
-"""So many ended trials count: a mean over few would jump between trials that were pruned and those that were not."""
+"""Number of trials averaged: with few, the mean jumps between pruned and complete trials."""
 
 
 class _Span(NamedTuple):
@@ -17,37 +17,37 @@ class _Span(NamedTuple):
 
 
 class TimeLeft:
-    """Times are seconds of any one clock."""
+    """Estimates the time left; all times are seconds of one clock."""
 
     def __init__(self) -> None:
         self._under_way: dict[Hashable, float] = {}
         self._first: list[_Span] = []
-        """Trials that began before any had ended: the first of each worker, which loads the data and warms up."""
+        """Trials that started before any had finished: each worker's first, slowed by loading data and warming up."""
         self._others: deque[_Span] = deque(maxlen=RECENT)
         self._first_end: float | None = None
 
     def started(self, trial: Hashable, now: float) -> None:
-        """A worker that is ready was given this trial."""
+        """A worker started this trial."""
         self._under_way[trial] = now
 
     def finished(self, trial: Hashable, now: float) -> None:
-        """It is over, however it ended."""
+        """The trial ended, in whatever state."""
         if self._first_end is None:
             self._first_end = now
         span = _Span(self._under_way.pop(trial, now), now)
         (self._first if span.began < self._first_end else self._others).append(span)
 
     def seconds(self, waiting: int, now: float) -> float | None:
-        """Until those under way and so many more have ended; None before any has."""
+        """Seconds until the running trials and `waiting` more have ended; None before any has."""
         enough = self._others and len(self._others) >= len(self._first)
         recent = self._others if enough else [*self._first, *self._others]
         if not recent:
             return None
         took = [span.ended - span.began for span in recent]
         each = statistics.fmean(took)
-        # Those that take longer than the mean have not ended yet, while shorter ones have: they count already.
+        # Running trials that already took longer than the mean count too; otherwise short trials would bias it.
         each = statistics.fmean([*took, *(now - began for began in self._under_way.values() if now - began > each)])
-        # Of the time since these began, what was spent on trials side by side.
+        # How many trials ran at the same time, on average, since the first of these started.
         since = min(span.began for span in recent)
         under_way = (_Span(began, now) for began in self._under_way.values())
         spans = [*self._first, *self._others, *under_way]

@@ -1,4 +1,4 @@
-"""Means, spreads and differences of metrics, which may be any finite floats: so are the results."""
+"""Means, spreads and differences of any finite floats, without overflow."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of one or more finite values; it lies between them, so it is always finite."""
+    """The mean of one or more finite values; always finite."""
     return statistics.mean(values)  # exact fractions inside, where fmean adds floats
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Sample standard deviation; None of fewer than two. At most the largest float, where it would be beyond."""
+    """Sample standard deviation, at most the largest float; None for fewer than two values."""
     if len(values) < 2:
         return None
     try:
@@ -24,12 +24,12 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def difference(one: float, other: float) -> float:
-    """`one - other`, as far as a float reaches."""
+    """`one - other`, clamped to the range of floats."""
     return min(max(one - other, -sys.float_info.max), sys.float_info.max)
 
 
 def root_mean_square(values: Sequence[float]) -> float:
-    """The root of the mean of squares of one or more finite values; it is no larger than the largest."""
+    """Root mean square of one or more finite values; never larger than the largest magnitude."""
     largest = max(map(abs, values))
     if not largest:
         return 0.0

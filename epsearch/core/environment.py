@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
-"""Environment variable that overrides `engine.storage`: where a password should not stand in a file."""
+"""Overrides `engine.storage`, to keep a password out of files."""
 
 
 def without_storage(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for processes that need not know the password."""
+    """The environment without the storage's URL, to keep its password out of worker processes."""
     return {name: value for name, value in environment.items() if name != STORAGE_VARIABLE}
 
 

@@ -1,4 +1,4 @@
-"""What a command reports in one message instead of a traceback, and what passes between a worker and its driver."""
+"""Exceptions that commands report as one message, and those that pass between a worker and its driver."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """The user's input is wrong: the message says what, where, and the remedy. Exit code 2."""
+    """The user's input is wrong. The message gives the mistake, its place and a fix. Exit code 2."""
 
 
 class StudyError(RuntimeError):
-    """The study could not be carried through: the message says what is kept and how to go on. Exit code 1."""
+    """The study could not be completed. The message gives what is saved and how to resume. Exit code 1."""
 
 
 class ProcessUnusable(RuntimeError):
-    """This process must not train again: out of memory, or its accelerator's context is broken.
+    """This process cannot train any more: it is out of memory, or its GPU context is broken.
 
-    Its trials have died and keep their checkpoints; another process retries them. The message is the reason, in one
-    line.
+    Its trials are lost but keep their checkpoints, and another process retries them. The message is one line.
     """
 
     def __init__(self, reason: str, endings: Sequence[Any] = ()) -> None:
         super().__init__(reason)
         self.endings = tuple(endings)
-        """The `Ending` of each of the trials trained together that was over by then; None for those that died."""
+        """The `Ending` of each trial trained together that had ended before; None for the others."""
 
 
 class DriverGone(BaseException):
-    """Nobody listens to a worker's reports any more: its process ends.
+    """The driver has exited, so the worker exits too.
 
-    Not an Exception, so that neither a user's `except Exception` nor ours takes it for an error of the training.
+    Not an Exception, so that no `except Exception` treats it as an error of the training.
     """

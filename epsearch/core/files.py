@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write `content` to `path` whole or not at all: a full disk or a kill leaves the old file as it was.
+    """Write `content` to `path` atomically: a full disk or a kill leaves the old file unchanged.
 
-    Content too large to be held twice is a function that writes it to the open file. Of a text, what UTF-8 cannot
-    hold (a file name in an error message may be any bytes) becomes a question mark.
+    Large content can be a function that writes to the open file. Characters of a text that UTF-8 cannot encode, such
+    as surrogates in file names, become question marks.
 
     Raises:
-        OSError: the file could not be written; nothing is left behind. What the function raises.
+        OSError: the file could not be written; no temporary file is left. Errors of the function pass through.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

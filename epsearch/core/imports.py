@@ -1,4 +1,4 @@
-"""`module:attribute` paths, which every table and a user's own code are named by."""
+"""Load objects by `module:attribute`, as tables and study files name them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from epsearch.core.messages import one_line
 
 
 def load_object(path: str) -> Any:
-    """The object that `module:attribute` names.
+    """Import the object `module:attribute`.
 
     Raises:
-        ImportError, AttributeError: as importing raises them; whatever else the module's own code raises.
+        ImportError, AttributeError: it does not exist. Errors of the module's own code pass through.
     """
     module, _, attribute = path.partition(":")
     loaded: Any = importlib.import_module(module)
@@ -24,9 +24,9 @@ def load_object(path: str) -> Any:
 
 
 def not_imported(error: ImportError, extra: str) -> str:
-    """`needs a package that is not installed …`: what a message says of an extra whose import failed.
+    """The part of a message about an extra whose import failed: `needs a package that is not installed …`.
 
-    A package that is there and cannot be imported (a missing shared library, another version) is another matter.
+    A package that is installed but cannot be imported (a missing shared library, a wrong version) gets another text.
     """
     reason = f"({type(error).__name__}: {one_line(error)})"
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == extra:
@@ -35,7 +35,7 @@ def not_imported(error: ImportError, extra: str) -> str:
 
 
 def raised(error: BaseException) -> str:
-    """`raises ValueError: why (file, line 7)`: what a message says of a user's code that raised."""
+    """The part of a message about user code that raised: `raises ValueError: why (file, line 7)`."""
     if isinstance(error, SyntaxError):
         return f"raises {type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     frame = traceback.extract_tb(error.__traceback__)[-1]

@@ -1,20 +1,19 @@
-"""How hyperparameters, values and user-given text are written in figures, tables, sentences and on the terminal."""
+"""How numbers are written in figures, tables, sentences and on the terminal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 SYMBOLS = {"lr": "α", "eps": "ε", "beta2": "β₂"}
-"""The paper's symbols by the names of the code."""
+"""The paper's symbols, by the code's names."""
 
 
 def label(name: str, value: float) -> str:
-    """`value` of the hyperparameter `name`, written in as few digits as tell it from any other float.
+    """The shortest text of `value`, of the hyperparameter `name`, that parses to the same float.
 
-    1e-5 and 3e-4 for lr and eps (no zeros to count), 0.999 for beta2.
+    Scientific for lr and eps (1e-5, 3e-4), positional for beta2 (0.999).
     """
     if value == 0 or (name == "beta2" and value >= 1e-4):
         return np.format_float_positional(value, trim="-")
@@ -22,7 +21,7 @@ def label(name: str, value: float) -> str:
 
 
 def rounded(name: str, value: float) -> str:
-    """`value` to three digits (beta2: of 1 - beta2): to read a sampled value, not to tell it apart."""
+    """`value` rounded to three significant digits (beta2: of 1 - beta2), for reading sampled values."""
     if name == "beta2":
         decimals = 2 - math.floor(math.log10(1 - value)) if value < 1 else 0
         return label(name, round(value, decimals))
@@ -30,15 +29,15 @@ def rounded(name: str, value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A metric to four significant digits, trailing zeros kept: 0.9120, 82.30, 1234."""
-    # By what it is rounded to: 999.97 is 1000, where `#` would leave a dot with nothing after it.
+    """A metric with four significant digits, trailing zeros included: 0.9120, 82.30, 1234."""
+    # Compare the rounded value: 999.97 becomes 1000, for which `#` would leave a trailing dot.
     if 1000 <= abs(float(f"{value:.4g}")) < 1e6:
         return f"{value:.0f}"
     return f"{value + 0.0:#.4g}"  # without the sign of -0.0
 
 
 def percent(share: float) -> str:
-    """A share as Table 2 writes it: 61.50%, 0%, 2e-5%; >99.99% where it is not quite 100%."""
+    """A share as in Table 2: 61.50%, 0%, 2e-5%; >99.99% for values just below 100%."""
     if not 0 < share < 1:
         return f"{share:.0%}"
     if share < 5e-5:
@@ -56,14 +55,3 @@ def ordinal(value: float) -> str:
 def count(how_many: int, noun: str) -> str:
     """`1 trial`, `2,570 trials`."""
     return f"{how_many:,} {noun}{'s' * (how_many != 1)}"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def one_line(text: str, limit: int = 60) -> str:
-    """User-given text on one line of at most `limit` characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from epsearch.core.errors import StudyError
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line
 from epsearch.records.listener import Listener
 from epsearch.records.trial import FAILURES, Ending
 from epsearch.search.active_trial import ActiveTrial

@@ -1,1 +1,1 @@
-"""Callbacks that record ẑ inside other people's trainers; each module needs the library it is named after."""
+"""Callbacks for other libraries' trainers; each module needs the library it is named after."""

@@ -1,18 +1,18 @@
-"""Callbacks for Lightning's Trainer: ẑ after every epoch of a training, and a training that is a study's trial.
+"""Callbacks for Lightning's Trainer: record ẑ after every epoch, or report a study's trial.
 
     from epsearch.integrations.lightning import EpsilonRecorder  # Figs. 8, 9, 12, 14 to 17; Table 2
 
     recorder = EpsilonRecorder()
     lightning.Trainer(max_epochs=20, callbacks=[recorder]).fit(model, loader)
-    recorder.result.range.grid()                # the probe's answer, read after the first epoch
-    recorder.history.adaptive_fraction(1e-3)    # the share of ẑ above ε after each epoch
+    recorder.result.range.grid()                # the probe's result, after the first epoch
+    recorder.history.adaptive_fraction(1e-3)    # the fraction of ẑ above ε after each epoch
 
     from epsearch.integrations.lightning import RunReporter
 
     def train(run):  # `workload: {train: "my_module:train"}`; configure_optimizers returns run.optimizer(self)
         lightning.Trainer(max_epochs=run.planned_epochs(20), callbacks=[RunReporter(run)]).fit(MyModule(run), loader)
 
-They serve the trainers of `lightning` and of `pytorch_lightning` alike.
+They work with both `lightning` and `pytorch_lightning`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ except ImportError:
 
 
 class EpsilonRecorder(Recording, Callback):  # type: ignore[misc]
-    """Records ẑ of one of the module's optimizers at the end of every training epoch; nothing at a step.
+    """Record ẑ of an optimizer at the end of every training epoch; adds nothing to a step.
 
-    `history` and `result` as in `epsearch.Recorder`; of several optimizers it is the one of that index in the order of
-    `configure_optimizers`. With `path` the history is saved there after every epoch, and a fit that is resumed from a
-    checkpoint goes on with the file.
+    `history` and `result` are those of `epsearch.Recorder`. `optimizer` is an index into the optimizers that
+    `configure_optimizers` returns. With `path` the history is saved there after every epoch, and a fit that resumes
+    from a checkpoint continues the file.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class EpsilonRecorder(Recording, Callback):  # type: ignore[misc]
         self._index = optimizer
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Check that the optimizer is known, before an epoch is spent."""
+        """Fail fast on unknown optimizers."""
         self.begin(trainer.optimizers[self._index], pl_module, trained=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -58,26 +58,26 @@ class EpsilonRecorder(Recording, Callback):  # type: ignore[misc]
 
 
 class RunReporter(Reporting, Callback):  # type: ignore[misc]
-    """Reports the metrics of every epoch to `run`, and stops the trainer when the run is over: pruned, or diverged.
+    """Report the metrics of every epoch to `run`, and stop the trainer when the run is pruned or diverges.
 
-    The study's metric is the logged `metric`; unless given, for accuracy, `val_accuracy` or another such name, else
-    `accuracy`. Validation has to run in every epoch; Lightning's check of it before training does not count.
+    `metric` is the logged name of the study's metric. Default, for a study on accuracy: `val_accuracy` or a similar
+    name, or else `accuracy`. Validation must run in every epoch; Lightning's sanity check before training is ignored.
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Check that no epoch would be reported with the metrics of an earlier one.
+        """Check that every epoch has its own metrics.
 
         Raises:
-            UserError: validation runs in some epochs only.
+            UserError: validation does not run in every epoch.
         """
         if trainer.enable_validation and trainer.check_val_every_n_epoch != 1:
-            raise UserError("RunReporter needs a validation in every epoch: Trainer(check_val_every_n_epoch=1).")
+            raise UserError("RunReporter needs validation in every epoch: Trainer(check_val_every_n_epoch=1).")
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Report, validation included.
+        """Report the epoch, including validation.
 
         Raises:
             UserError: the study's metric was not logged.
         """
-        if not self.tell(trainer.callback_metrics):
+        if not self.report_epoch(trainer.callback_metrics):
             trainer.should_stop = True

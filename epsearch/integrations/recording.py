@@ -1,4 +1,4 @@
-"""What the callbacks share: a recorder from the start of a training to its end, kept in a file on the way."""
+"""Shared by the recording callbacks: a recorder for the whole training, saved to a file after every epoch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from epsearch.records.probe import ProbeHistory, ProbeResult
 
 
 class Recording:
-    """A callback's `history` and `result`; the subclass calls `begin` and `end_epoch`.
+    """The `history` and `result` of a callback; subclasses call `begin` and `end_epoch`.
 
-    With `path` the history is saved there after every epoch, and a training that is resumed goes on with the file.
-    `percentiles` mean what they mean to `epsearch.measure`.
+    With `path` the history is saved there after every epoch, and a resumed training continues the file. `percentiles`
+    are those of `epsearch.measure`.
     """
 
     def __init__(self, path: str | Path | None = None, *, percentiles: Sequence[float] = (2, 98)) -> None:
@@ -26,27 +26,27 @@ class Recording:
 
     @property
     def history(self) -> ProbeHistory:
-        """Every epoch recorded so far, as `epsearch.Recorder.history`.
+        """All epochs recorded so far, as in `epsearch.Recorder.history`.
 
         Raises:
-            UserError: none was.
+            UserError: no epoch was recorded.
         """
         return self._begun.history
 
     @property
     def result(self) -> ProbeResult:
-        """What the probe would have found, read after the first epoch, as `epsearch.Recorder.result`.
+        """The probe's result, read after the first epoch, as in `epsearch.Recorder.result`.
 
         Raises:
-            UserError: no epoch was recorded, or the first one by an earlier process.
+            UserError: no epoch was recorded, or an earlier process recorded the first one.
         """
         return self._begun.result
 
     def begin(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None, trained: int) -> None:
-        """Training begins, or goes on after `trained` epochs.
+        """Start recording, or continue after `trained` epochs.
 
         Raises:
-            UserError: the optimizer is not known; the file to go on with holds no history.
+            UserError: the optimizer is not supported, or the file to continue holds no history.
         """
         if trained and self._recorder is not None and self._recorder.recorded:
             earlier: ProbeHistory | None = self._recorder.history
@@ -54,13 +54,13 @@ class Recording:
             earlier = ProbeHistory.load(self._path)
         else:
             earlier = None
-        # A checkpoint may be older than what was recorded since.
+        # The history may have epochs after the checkpoint.
         kept = [reading for reading in earlier.epochs if reading.epoch <= trained] if earlier else []
         history = earlier.model_copy(update={"epochs": kept}) if earlier and kept else None
         self._recorder = Recorder(optimizer, model, percentiles=self._percentiles, history=history)
 
     def end_epoch(self, epoch: int, *, save: bool) -> None:
-        """`epoch` epochs are done (1: the first); one process of several saves."""
+        """Record the end of `epoch` (1 is the first); of several processes only one should `save`."""
         recorder = self._begun
         recorder.record(epoch)
         if save and self._path is not None and recorder.recorded:
@@ -69,5 +69,5 @@ class Recording:
     @property
     def _begun(self) -> Recorder:
         if self._recorder is None:
-            raise UserError("nothing is recorded yet: give this callback to a trainer, and train.")
+            raise UserError("nothing is recorded yet: pass this callback to a trainer and train.")
         return self._recorder

@@ -1,4 +1,4 @@
-"""What the callbacks share: a trainer's metrics of an epoch, told to the run of a study."""
+"""Shared by the reporting callbacks: pass a trainer's metrics of an epoch to the run of a study."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from epsearch.training.run import Run
 
 HELD_OUT = ("val_", "val/", "valid_", "valid/", "validation_", "validation/", "eval_", "eval/")
-"""What trainers put before the name of a metric on held-out data."""
+"""Prefixes that trainers use for metrics on held-out data."""
 
 
 class Reporting:
-    """A callback's `run`; the subclass calls `tell` at the end of every epoch.
+    """Reports to `run`; subclasses call `report_epoch` at the end of every epoch.
 
-    The study's metric is the trainer's `metric`, by its whole name. Unless given it is the one called as in the study,
-    on held-out data if there is such: for accuracy `val_accuracy` or `eval_accuracy`, else `accuracy`. A loss beside
-    it is told too, so that a training whose loss is no longer finite ends.
+    `metric` is the trainer's full name for the study's metric. By default it is the study's name with a prefix for
+    held-out data, if there is one: for accuracy `val_accuracy` or `eval_accuracy`, else `accuracy`. A loss is reported
+    too, so that training ends when it is no longer finite.
     """
 
     def __init__(self, run: Run, metric: str | None = None) -> None:
         super().__init__()
         self._run, self._metric = run, metric
 
-    def tell(self, metrics: Mapping[str, Any]) -> bool:
-        """Report an epoch; the answer is whether the training is to go on.
+    def report_epoch(self, metrics: Mapping[str, Any]) -> bool:
+        """Report an epoch; return whether to continue training.
 
         Raises:
             UserError: the study's metric is not among `metrics`.
@@ -48,5 +48,5 @@ class Reporting:
 
 
 def _find(name: str, metrics: Mapping[str, Any]) -> str | None:
-    """The trainer's name for a metric: its value on held-out data, if there is one."""
+    """The trainer's name for a metric, preferring held-out data; None if it has none."""
     return next((key for key in (*(prefix + name for prefix in HELD_OUT), name) if key in metrics), None)

@@ -1,6 +1,6 @@
-"""The pre-search stage: one epoch of training tells the useful range of ε.
+"""The pre-search stage: one training epoch finds the useful range of ε.
 
-The package is not called `probe`, since importing it would put it in the place of the function `epsearch.probe`.
+The package is not called `probe` because importing it would hide the function `epsearch.probe`.
 """
 
 from epsearch.probing.measure import measure

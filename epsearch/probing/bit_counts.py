@@ -1,4 +1,4 @@
-"""Count the upper bits of floats: a log-spaced histogram in one pass."""
+"""Count floats by their upper bits: a log-spaced histogram in one pass."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
 
 
 CHUNK = 1 << 18
-"""Elements counted at a time: bounds the extra memory, and stays in the cache."""
+"""Elements counted at a time: limits the extra memory and fits in the cache."""
 
 
 GPU_CHUNK = 1 << 22
-"""The same on a GPU, where starting an operation costs more than a pass over a million elements."""
+"""The same on a GPU, where launching an operation costs more than a pass over a million elements."""
 
 
 @dataclass(frozen=True)
 class BitLayout:
-    """How a dtype's bits fall into bins: bin = bits >> shift, of which `bins` are finite and positive.
+    """How a dtype's bits map to bins: bin = bits >> shift. The first `bins` bins hold finite positive numbers.
 
-    Infinity and NaN come after them, in `spare` more. With its sign bit set, a number's bin is negative.
+    The next `spare` bins hold infinity and NaN. Numbers with the sign bit set have a negative bin.
     """
 
     dtype: torch.dtype
     integer: torch.dtype
     index: torch.dtype
-    """The smallest that a bin fits into."""
+    """The smallest integer dtype that holds a bin."""
     shift: int
     bins: int
     edges: NDArray[np.float64]
-    """The values at which the bins begin, and the last ends: (bins + 1,)."""
+    """The values at the start of each bin, and at the end of the last: (bins + 1,)."""
     spare: int = 1 << 7
 
     def bits(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The bits of the least number of this dtype that is not below each of `values`, positive and finite."""
+        """For each positive finite value, the bits of the smallest number of this dtype that is not below it."""
         if self.dtype == torch.float64:
             return values.view(np.int64)
         single = values.astype(np.float32)
@@ -50,7 +50,7 @@ class BitLayout:
         return bits if self.shift else -(-bits >> 16)
 
     def value(self, bits: int) -> float:
-        """The number whose bits these are."""
+        """The number with these bits."""
         return float(torch.tensor(bits, dtype=self.integer).view(self.dtype))
 
 
@@ -71,19 +71,20 @@ _LAYOUTS = {dtype: _layout(dtype) for dtype in (torch.bfloat16, torch.float32, t
 
 
 def layout_of(v: torch.Tensor) -> BitLayout:
-    """How the bits of a tensor's dtype are counted; float32's for any other."""
+    """The layout for a tensor's dtype; float32's for any other dtype."""
     return _LAYOUTS.get(v.dtype, _LAYOUTS[torch.float32])
 
 
 def in_chunks(v: torch.Tensor) -> Iterator[tuple[Any, Any]]:
-    """The bits of the elements here, and their bins: flat pieces of v (float16 is widened, exactly).
+    """Yield the bits of this rank's elements and their bins, in flat pieces of v (float16 is widened exactly).
 
-    On the CPU they are NumPy arrays, which are compared and selected from many times as fast, and by one thread:
-    PyTorch's wait for each other where the machine is busy. Elsewhere they are tensors; both are used alike.
+    On a CPU they are NumPy arrays: comparing and selecting is many times faster than in PyTorch, and single-threaded,
+    while PyTorch's threads wait for each other on a busy machine. On other devices they are tensors. Callers treat
+    both alike.
     """
     layout = layout_of(v)
     v = local_part(v.detach())
-    # The order of elements is of no account: reading them as they lie in memory needs no copy.
+    # The order of elements does not matter: memory order needs no copy.
     v = v.permute(sorted(range(v.dim()), key=v.stride, reverse=True)).reshape(-1)
     for piece in torch.split(v, CHUNK if v.device.type == "cpu" else GPU_CHUNK):
         bits = piece.to(layout.dtype).view(layout.integer)
@@ -110,16 +111,16 @@ def elements_in(bits: Any, index: Any, bins: Sequence[int]) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class BitCounts:
-    """How many elements of v fall into each bin of its bits."""
+    """The number of elements of v in each bin."""
 
     counts: NDArray[np.int64]
-    """(bins,): finite positive elements."""
+    """(bins,): finite positive elements per bin."""
     zeros: int
     nonfinite: int
-    """NaN, infinite or negative: no ẑ."""
+    """NaN, infinite or negative elements, which have no ẑ."""
     edges: NDArray[np.float64]
     below: NDArray[np.int64]
-    """(limits,): finite positive elements below each limit that was given, exactly."""
+    """(limits,): exact number of finite positive elements below each limit."""
 
     @property
     def measured(self) -> int:
@@ -128,9 +129,9 @@ class BitCounts:
 
 
 def count_bits(v: torch.Tensor, limits: Sequence[float] | NDArray[np.float64] = ()) -> BitCounts:
-    """Count the upper bits of v, any shape, float16 to float64, on any device, and what is below each of `limits`.
+    """Count the elements of v per bin, and those below each of `limits`; any shape and device, float16 to float64.
 
-    Bins tell how many elements are below a limit, except for those in the bin that it lies in: they are compared.
+    Bins give the number of elements below a limit, except in the limit's own bin, whose elements are compared.
     """
     layout = layout_of(v)
     ends = layout.bits(np.asarray(limits, dtype=np.float64))

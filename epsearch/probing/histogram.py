@@ -1,10 +1,10 @@
 """Percentiles and histograms of ẑ, by counting the bits of v.
 
-A positive float's bits are ordered like its value, so counting its upper bits (exponent and 7 of the mantissa)
-is a log-spaced histogram made in one pass over the memory, whose bins are 1/128 of an octave wide at most; and
-ẑ = (scale · v) ** power is monotone in v. Counts bracket a percentile within one bin; its value is found by counting
-the lower bits, too, where the tensor is small or where the bracket crosses a boundary of rounding to powers of ten.
-Counts add up: of a tensor that is spread over ranks each counts its part, and nothing but counts is exchanged.
+The bits of positive floats are ordered like their values, so counting the upper bits (exponent and 7 of the mantissa)
+gives a log-spaced histogram in one pass over memory, with bins at most 1/128 of an octave wide;
+ẑ = (scale · v) ** power is monotone in v. Counts bracket a percentile within one bin. The lower bits are counted too
+if the tensor is small, or if the bracket contains a boundary of rounding to powers of ten. Counts add up: the ranks of
+a sharded tensor count their parts and exchange only counts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def _decades(term: Denominator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Every k for which a positive finite v could make ẑ = 10**k, and that v."""
+    """Every k such that ẑ = 10**k for some positive finite v, and that v."""
     edges = layout_of(term.v).edges
     low, high = (_log10_z(term, float(edge)) for edge in (edges[1], edges[-1]))
-    # Inside the first bin are subnormal numbers, down to 5 decades below its end in float32, and 14 in float64.
+    # The first bin holds subnormal numbers, down to 5 decades below its end in float32 and 14 in float64.
     decades = np.arange(math.floor(low - 14 * term.power), math.ceil(high) + 1)
     with np.errstate(over="ignore", under="ignore"):
         limits = 10.0 ** (decades / term.power) / term.scale
@@ -38,10 +38,10 @@ def _decades(term: Denominator) -> tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def histogram(term: Denominator, counts: BitCounts, decades: NDArray[np.int64]) -> Histogram:
-    """ẑ in the bins of `records.Histogram`, from the counts of v's bits and those below each of `decades`.
+    """ẑ in the bins of `records.Histogram`, from the counts of v's bits and the counts below each of `decades`.
 
-    Shares above powers of ten are exact; a bit bin that another edge cuts is shared out in proportion (in log10): its
-    width is 0.0017 decades of √v at most.
+    Fractions above powers of ten are exact. A bin of bits that contains any other edge is split in proportion (in
+    log10); it is at most 0.0017 decades of √v wide.
     """
     occupied = np.flatnonzero(counts.counts)
     if occupied.size == 0:
@@ -62,7 +62,7 @@ def histogram(term: Denominator, counts: BitCounts, decades: NDArray[np.int64]) 
 
 
 def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]) -> Layer:
-    """What the record keeps of one tensor's ẑ; of a complex one, real and imaginary parts are elements."""
+    """The record of one tensor's ẑ; real and imaginary parts of complex tensors count as separate elements."""
     if term.v.is_complex():
         term = term._replace(v=torch.view_as_real(term.v))
     decades, limits = _decades(term)

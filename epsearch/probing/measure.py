@@ -1,4 +1,4 @@
-"""Read ẑ from an optimizer that has taken steps."""
+"""Read ẑ from the state of an optimizer."""
 
 from __future__ import annotations
 
@@ -23,29 +23,31 @@ def measure(
     percentiles: Sequence[float] = (2, 98),
     settings: Mapping[str, float | int | str | None] | None = None,
 ) -> ProbeResult:
-    """Read ẑ of an optimizer that has been stepping already; trains nothing, changes nothing.
+    """Read ẑ of an optimizer that has taken steps, without training or changing anything.
 
-    Per tensor the percentiles of ẑ, over tensors their minimum and maximum, each rounded to the nearest power of
-    ten in log10 (Algorithm 2). Exact zeros and non-finite values are left out and counted in `layers`; tensors
-    without state (no gradient) are listed in `skipped`. `model` gives the tensors their names; without it they
-    are those the optimizer was built with, or `group0.param3`. `settings` are kept in the record.
+    The range is the minimum and maximum over tensors of each tensor's percentiles of ẑ, rounded to the nearest power
+    of ten in log10 (Algorithm 2). Exact zeros and non-finite values are excluded and counted in `layers`; tensors
+    without state (no gradient) are listed in `skipped`. Tensors are named as in `model`; the default is the name the
+    optimizer was built with, or `group0.param3`. `settings` are saved in the record.
 
-    Of a model sharded by FSDP2, whose state are DTensors, every rank must call this together; the result is that of
-    the whole tensors, the same on all ranks. With DDP, where each rank holds all the state, one rank may call it alone.
+    If the model is sharded by FSDP2, all ranks must call this together; every rank gets the result for the whole
+    tensors. With DDP each rank holds the whole state, and a single rank may call it.
 
     Raises:
-        UserError: the optimizer is not known, or nothing was measurable: the message says why.
+        UserError: the optimizer is not supported, or nothing could be measured.
     """
     low, high = (float(q) for q in percentiles)
     if not 0 <= low < high <= 100:
-        raise UserError(f"percentiles must ascend within 0 to 100, e.g. (2, 98), not ({low:g}, {high:g}).")
+        raise UserError(
+            f"percentiles must be two increasing numbers from 0 to 100, e.g. (2, 98), not ({low:g}, {high:g})."
+        )
     optimizer = unwrapped(optimizer)
     read = denominator_reader(optimizer)
     layers: list[Layer] = []
     skipped: list[str] = []
     for name, parameter, group in _named_parameters(optimizer, model):
         state = optimizer.state.get(parameter)
-        # Adagrad makes its state before the first step.
+        # Adagrad creates its state before the first step.
         if not state or state.get("step") == 0:
             skipped.append(name)
         else:
@@ -74,12 +76,12 @@ def _range(layers: Sequence[Layer], skipped: Sequence[str]) -> EpsilonRange:
 
 
 def nearest_power_of_ten(value: float) -> float:
-    """10**round(log10(value)), rounding halves up (Algorithm 2, lines 13 and 14)."""
+    """10**round(log10(value)), with halves rounded up (Algorithm 2, lines 13 and 14)."""
     return power_of_ten(math.floor(math.log10(value) + 0.5))
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str | None]:
-    """What ẑ was read under, of the first group: the range depends on it."""
+    """The settings of the first group, on which the range depends."""
     group = optimizer.param_groups[0]
     settings: dict[str, float | int | str | None] = {key: float(group[key]) for key in ("lr", "eps") if key in group}
     if "betas" in group:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 EXACT_BELOW = 1 << 20
-"""Tensors of fewer elements get exact percentiles; larger ones within 8.5e-4 decades (for a square root)."""
+"""Tensors with fewer elements get exact percentiles; larger ones within 8.5e-4 decades (for a square root)."""
 
 
 def _locate(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
@@ -29,7 +29,7 @@ def _locate(counts: NDArray[np.int64], rank: int) -> tuple[int, int]:
 
 
 def _order_statistic(v: torch.Tensor, counts: BitCounts, rank: int) -> float:
-    """The value of v at 0-based `rank` among its finite positive elements, exactly: its bits, 16 more at a time."""
+    """The exact value of v at 0-based `rank` among its finite positive elements, found 16 bits at a time."""
     layout = layout_of(v)
     place, rank = _locate(counts.counts, rank)
     prefix, shift = place, layout.shift
@@ -49,8 +49,8 @@ def _order_statistic(v: torch.Tensor, counts: BitCounts, rank: int) -> float:
 def percentile(term: Denominator, counts: BitCounts, q: float) -> float:
     """The q-th percentile of ẑ over its finite positive elements, interpolated linearly between ranks in ẑ.
 
-    Exact below `EXACT_BELOW` elements; above, within half a bin, but always on the right side of the boundaries
-    10**(k + 1/2), so that its nearest power of ten is the exact one's.
+    Exact below `EXACT_BELOW` elements. Above, within half a bin but always on the correct side of the boundaries
+    10**(k + 1/2), so the nearest power of ten is that of the exact percentile.
     """
     n = counts.measured
     position = q / 100 * (n - 1)
@@ -59,7 +59,7 @@ def percentile(term: Denominator, counts: BitCounts, q: float) -> float:
         first, last = (_locate(counts.counts, rank)[0] for rank in ranks)
         low = _log10_z(term, float(counts.edges[first]))
         high = _log10_z(term, float(counts.edges[last + 1]))
-        # Ranks in two bins may lie far apart: what is between them is a matter of values, not of bins.
+        # Ranks in two different bins may be far apart: interpolating needs their values.
         if first == last and math.isfinite(low) and math.floor(low + 0.5) == math.floor(high + 0.5):
             return float(10 ** ((low + high) / 2))
     values = {rank: _order_statistic(term.v, counts, rank) for rank in set(ranks)}

@@ -1,4 +1,4 @@
-"""The probe: train briefly, read ẑ from the state that the optimizer keeps anyway (Algorithm 2)."""
+"""The probe: train briefly, then read ẑ from the optimizer's state (Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def probe(
     percentiles: Sequence[float] = (2, 98),
     restore: bool = True,
 ) -> ProbeResult:
-    """Train `model` for `epochs`, measure ẑ at the last step, put model and optimizer back as they were.
+    """Train `model` for `epochs`, measure ẑ after the last step, and restore model and optimizer.
 
-    `batches` is any iterable of whatever `loss_fn(model, batch)` takes and turns into a scalar tensor (a
-    DataLoader, say); it is gone through once an epoch. Model and batches must be on one device already, unless
-    `loss_fn` moves them. With `restore=False` the model stays trained, and no copy of it is kept meanwhile.
+    `batches` is an iterable such as a DataLoader, iterated once per epoch; `loss_fn(model, batch)` returns the loss as
+    a scalar tensor. Model and batches must be on the same device unless `loss_fn` moves them. With `restore=False` the
+    model stays trained, and no copy of it is kept.
 
-    In a distributed run (DDP, FSDP2) every rank calls this with batches of its own, and gets the same result.
+    In a distributed run (DDP, FSDP2) every rank calls this with its own batches, and all get the same result.
 
     Raises:
-        UserError: the optimizer is not known, `batches` is empty, or nothing could be measured.
+        UserError: the optimizer is not supported, `batches` is empty, or nothing could be measured.
         StudyError: the loss became NaN or infinite; the model is restored.
     """
-    denominator_reader(optimizer)  # an unknown optimizer is said before an epoch is spent
-    inner_model(model)  # as is a kind of sharding that cannot be read
+    denominator_reader(optimizer)  # fail fast on unknown optimizers
+    inner_model(model)  # and on kinds of sharding that cannot be read
     if epochs < 1:
         raise UserError(f"probe: epochs must be at least 1, not {epochs}.")
     snapshot = Snapshot(model, optimizer) if restore else None
     try:
         model.train()
         steps = 0
-        # Summed on the device: asking each step's loss for its value would hold up a GPU.
+        # Sum on the device: reading the loss at every step would stall a GPU.
         total: torch.Tensor | float = 0.0
         for _ in range(epochs):
             before = steps
@@ -58,7 +58,7 @@ def probe(
                 total = total + loss.detach()
                 steps += 1
             if steps == before:
-                reason = "is used up after one epoch: give a list or a DataLoader" if steps else "is empty"
+                reason = "is exhausted after one epoch: use a list or a DataLoader" if steps else "is empty"
                 raise UserError(f"probe: batches {reason}.")
         if on_any_rank(not math.isfinite(float(total)), model):
             raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")

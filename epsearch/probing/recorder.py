@@ -1,4 +1,4 @@
-"""Watching on: ẑ at the end of every epoch of a full training (Figs. 8, 9, 12, 14 to 17; Table 2)."""
+"""Record ẑ after every epoch of a full training (Figs. 8, 9, 12, 14 to 17; Table 2)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from epsearch.records.probe import EpochReading, ProbeHistory, ProbeResult
 
 
 class Recorder:
-    """Keeps a reading of ẑ for each epoch of any training: call `record()` at the end of each.
+    """Record ẑ after every epoch of a training: call `record()` at the end of each epoch.
 
-    It reads the state that the optimizer keeps anyway, as `epsearch.measure` does, and only then: no training step
-    gets slower, and nothing of the training changes. Kept are the pooled histogram of each epoch and the whole
-    result of the first. `model`, `percentiles` and `settings` mean what they mean to `measure`; with `history`, that
-    of a training that was interrupted, the recorder goes on with it.
+    Like `epsearch.measure` it only reads the optimizer's state, so training steps are neither slowed down nor changed.
+    It keeps the pooled histogram of every epoch and the full result of the first. `model`, `percentiles` and
+    `settings` are those of `measure`. Pass the `history` of an interrupted training to continue it.
 
     Raises:
-        UserError: the optimizer is not known.
+        UserError: the optimizer is not supported.
     """
 
     def __init__(
@@ -34,20 +33,20 @@ class Recorder:
         settings: Mapping[str, float | int | str | None] | None = None,
         history: ProbeHistory | None = None,
     ) -> None:
-        denominator_reader(optimizer)  # an unknown optimizer is said before an epoch is spent
+        denominator_reader(optimizer)  # fail fast on unknown optimizers
         self._optimizer, self._model = optimizer, model
         self._percentiles, self._settings = percentiles, dict(settings or {})
         self._history = history
         self._first: ProbeResult | None = None
 
     def record(self, epoch: int | None = None) -> None:
-        """Read ẑ after `epoch` epochs of training: one more than last time unless given (1 is the first).
+        """Read ẑ after `epoch` epochs of training (default: one more than the last; the first is 1).
 
-        Where nothing is left to measure, because the training diverged, say, this warns and records nothing: to be
-        watched must not end a training.
+        If nothing can be measured, for example because the training diverged, this warns and records nothing, so that
+        recording never ends a training.
 
         Raises:
-            UserError: `epoch` is no later than the last one recorded.
+            UserError: `epoch` is not later than the last recorded epoch.
         """
         last = self._history.epochs[-1].epoch if self._history else 0
         epoch = last + 1 if epoch is None else epoch
@@ -70,15 +69,15 @@ class Recorder:
 
     @property
     def recorded(self) -> int:
-        """How many epochs have been recorded."""
+        """The number of recorded epochs."""
         return len(self._history.epochs) if self._history else 0
 
     @property
     def history(self) -> ProbeHistory:
-        """Every epoch recorded so far.
+        """All epochs recorded so far.
 
         Raises:
-            UserError: none was.
+            UserError: no epoch was recorded.
         """
         if self._history is None:
             raise UserError("nothing is recorded yet: call record() at the end of an epoch.")
@@ -86,15 +85,15 @@ class Recorder:
 
     @property
     def result(self) -> ProbeResult:
-        """What the probe would have found: ẑ after the first epoch, each tensor by itself.
+        """The probe's result: ẑ of each tensor after the first epoch.
 
         Raises:
-            UserError: no epoch was recorded, or the first one by an earlier recorder.
+            UserError: no epoch was recorded, or an earlier recorder recorded the first one.
         """
         if self._first is None:
             epochs = self.history.epochs
             raise UserError(
-                f"this recorder went on with a history that begins with epoch {epochs[0].epoch}, of which only the "
-                "pooled histogram is kept: history.range is its range."
+                f"this recorder continued a history that starts at epoch {epochs[0].epoch}; only that epoch's pooled "
+                "histogram was kept. Its range is history.range."
             )
         return self._first

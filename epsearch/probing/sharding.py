@@ -1,8 +1,8 @@
-"""A model that several ranks train together: what each of them holds, and how they come to know the same.
+"""Models trained by several ranks: what each rank holds, and how all ranks get the same result.
 
 FSDP2 (`fully_shard`) and tensor parallelism keep parameters and optimizer state as DTensors: each rank holds a shard,
-which may be uneven, or empty. With DDP every rank holds the whole state, and there is nothing to be summed. Ranks
-exchange counts alone, and take the same branches since they branch on sums only.
+which may be uneven or empty. With DDP every rank holds the whole state, and nothing needs to be summed. Ranks exchange
+only counts, and take the same branches because they branch only on sums.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _as_dtensor(tensor: torch.Tensor) -> DTensor | None:
-    # Outside of a process group there are none, and asking would cost an import.
+    # Without a process group there are no DTensors; avoid the import.
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None
     from torch.distributed.tensor import DTensor
@@ -31,16 +31,16 @@ def _as_dtensor(tensor: torch.Tensor) -> DTensor | None:
 
 
 def local_part(tensor: torch.Tensor) -> torch.Tensor:
-    """The elements that this rank holds: all of them, unless `tensor` is a DTensor."""
+    """The elements on this rank: all of them unless `tensor` is a DTensor."""
     sharded = _as_dtensor(tensor)
     return tensor if sharded is None else sharded.to_local()
 
 
 def sum_over_shards(counts: NDArray[np.int64], tensor: torch.Tensor) -> NDArray[np.int64]:
-    """Add up what the ranks counted, each in its part of `tensor`, so that all of them know the sum.
+    """Sum the ranks' counts of their parts of `tensor`; every rank gets the sum.
 
-    All ranks that hold a shard of `tensor` must call this together. Along a dimension of the mesh where it is
-    replicated (hybrid sharding) nothing is added: every copy was counted as a whole.
+    All ranks that hold a shard of `tensor` must call this together. Mesh dimensions along which the tensor is
+    replicated (hybrid sharding) are not summed, since every copy is counted in full.
     """
     sharded = _as_dtensor(tensor)
     if sharded is None:
@@ -48,7 +48,7 @@ def sum_over_shards(counts: NDArray[np.int64], tensor: torch.Tensor) -> NDArray[
     if any(placement.is_partial() for placement in sharded.placements):
         raise UserError("a denominator term is a DTensor of partial sums: its reader must redistribute it.")
     mesh = sharded.device_mesh
-    total = torch.from_numpy(counts).to(mesh.device_type)  # where the backend of its groups takes it
+    total = torch.from_numpy(counts).to(mesh.device_type)  # the device that the group's backend supports
     for dimension, placement in enumerate(sharded.placements):
         if not placement.is_replicate():
             torch.distributed.all_reduce(total, group=mesh.get_group(dimension))
@@ -57,7 +57,7 @@ def sum_over_shards(counts: NDArray[np.int64], tensor: torch.Tensor) -> NDArray[
 
 
 def on_any_rank(flag: bool, model: torch.nn.Module) -> bool:
-    """Whether `flag` is true on any of the ranks that train `model` together; all of them must ask."""
+    """Whether `flag` is true on any rank that trains `model`; all these ranks must call this together."""
     for device, group in _groups(model):
         total = torch.tensor(int(flag), device=device)
         torch.distributed.all_reduce(total, group=group)
@@ -76,10 +76,10 @@ def _groups(model: torch.nn.Module) -> Iterator[tuple[torch.device, torch.distri
 
 
 def inner_model(model: torch.nn.Module) -> torch.nn.Module:
-    """The user's own model, inside of DDP, which would put `module.` before the name of every tensor.
+    """The model inside DDP, which would prefix every tensor's name with `module.`; any other model unchanged.
 
     Raises:
-        UserError: it is sharded by FSDP1, which keeps flat pieces of state that do not say what they are part of.
+        UserError: the model is sharded by FSDP1, whose flat state does not map back to tensors.
     """
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise UserError(
@@ -90,7 +90,7 @@ def inner_model(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def reshard(model: torch.nn.Module) -> None:
-    """Let FSDP2 put its sharded parameters back in place: an evaluation may have left the gathered ones there."""
+    """Make FSDP2 restore its sharded parameters: an evaluation may have left gathered ones in place."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         from torch.distributed.fsdp import FSDPModule
 

@@ -1,4 +1,4 @@
-"""A copy of everything that a few epochs of training change, to be put back afterwards."""
+"""Save and restore everything that training changes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from epsearch.probing.sharding import reshard
 
 
 class Snapshot:
-    """Parameters, buffers, gradients, train/eval modes, optimizer state and random state: one copy in memory.
+    """A copy of parameters, buffers, gradients, train/eval modes, optimizer state and random state in memory.
 
-    `restore` puts values back in place: parameters stay the objects that the user's code and optimizer hold. Of what
-    FSDP2 shards, each rank copies its shards.
+    `restore` writes values in place: the user's code and optimizer keep the same parameter objects. With FSDP2 each
+    rank copies its own shards.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self._model, self._optimizer = model, optimizer
         reshard(model)
         optimized = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        # By identity: tied parameters once, and those the optimizer holds outside of the model too.
+        # By identity: tied parameters only once, and also parameters that only the optimizer holds.
         tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers(), *optimized]}
         self._values = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
         self._gradients = [
@@ -31,7 +31,7 @@ class Snapshot:
             if isinstance(tensor, torch.nn.Parameter)
         ]
         self._modes = [(module, module.training) for module in model.modules()]
-        # A module may replace its buffer by another tensor instead of writing into it.
+        # A module may replace a buffer by another tensor instead of writing to it.
         self._buffers = [(module, dict(module._buffers)) for module in model.modules()]
         self._state = {parameter: copy.deepcopy(state) for parameter, state in optimizer.state.items()}
         self._groups = [
@@ -57,7 +57,7 @@ class Snapshot:
         self._optimizer.state.clear()
         self._optimizer.state.update(self._state)
         for group, saved in zip(self._optimizer.param_groups, self._groups, strict=True):
-            group.clear()  # what steps have added must go, too: a step count kept in the group, say
+            group.clear()  # removes keys added by steps, such as a step count
             group.update(saved)
         python, numpy, cpu = self._random
         random.setstate(python)

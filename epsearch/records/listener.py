@@ -28,7 +28,7 @@ class Listener:
         """The range of ε is known."""
 
     def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
-        """So many trials in all, of which so many are settled by earlier runs, and the best of these."""
+        """So many trials in all, of which so many finished in earlier runs, and the best of these."""
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """A trial was given to a worker."""
@@ -38,6 +38,10 @@ class Listener:
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """A trial is over; `value` is its value if it has one."""
+
+
+SILENT = Listener()
+"""Shows nothing."""
 
 
 class Relay(Listener):

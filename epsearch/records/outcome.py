@@ -28,15 +28,18 @@ class Outcome(Record):
     progress: ProbeHistory | None = None
 
     def __str__(self) -> str:
-        from epsearch.core.numbers import count, one_line, rounded
+        from epsearch.core.messages import one_line
+        from epsearch.core.numbers import count, rounded
         from epsearch.records.text import measured
 
-        lines = [f"{one_line(self.name)} ({one_line(self.optimizer)}): {count(len(self.trials), 'trial')}"]
+        lines = [f"{one_line(self.name, 60)} ({one_line(self.optimizer, 60)}): {count(len(self.trials), 'trial')}"]
         if self.probe is not None:
             lines.append(str(self.probe))
         if self.best is not None:
             cell = ", ".join(f"{name} {rounded(name, value)}" for name, value in self.best.cell.items())
-            lines.append(f"best {one_line(self.metric)}: {measured(self.best)} at {cell} (trial {self.best.number})")
+            lines.append(
+                f"best {one_line(self.metric, 60)}: {measured(self.best)} at {cell} (trial {self.best.number})"
+            )
         return "\n".join([*lines, f"report: {self.directory / 'report.html'}"])
 
     def best_of(self, optimizer: str) -> Trial | None:

@@ -126,10 +126,11 @@ class ProbeResult(Record):
         return self
 
     def __str__(self) -> str:
-        from epsearch.core.numbers import count, label, one_line
+        from epsearch.core.messages import one_line
+        from epsearch.core.numbers import count, label
 
         reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
-        return f"range of eps for {one_line(self.optimizer)}: {reach}, read from {count(len(self.layers), 'layer')}"
+        return f"range of eps for {one_line(self.optimizer, 60)}: {reach}, read from {count(len(self.layers), 'layer')}"
 
     @property
     def histogram(self) -> Histogram:
@@ -186,12 +187,12 @@ class ProbeHistory(Record):
         return self
 
     def __str__(self) -> str:
-        from epsearch.core.numbers import count, label, one_line
+        from epsearch.core.messages import one_line
+        from epsearch.core.numbers import count, label
 
         reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
-        return (
-            f"{count(len(self.epochs), 'epoch')} of {one_line(self.optimizer)}, range of eps after the first: {reach}"
-        )
+        epochs = count(len(self.epochs), "epoch")
+        return f"{epochs} of {one_line(self.optimizer, 60)}, range of eps after the first: {reach}"
 
     @property
     def range(self) -> EpsilonRange:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
 class SamplerRow(NamedTuple):
-    """A sampler: `path` is None for the grid, whose cells are enqueued.
+    """A sampler.
 
-    `points` says whether it can choose among points, `independent` whether what it draws next does not depend on
-    the outcome of earlier trials.
+    Attributes:
+        path: `module:class`; None for the grid, whose cells are queued.
+        points: Whether it can choose among given values, not only from a continuous range.
+        independent: Whether its draws do not depend on the results of earlier trials.
+        note: Shown by `epsearch list`.
     """
 
     path: str | None
@@ -28,18 +33,48 @@ SAMPLERS: dict[str, SamplerRow] = {
 }
 
 
-PRUNERS: dict[str, str] = {
-    "none": "optuna.pruners:NopPruner",
-    "median": "optuna.pruners:MedianPruner",
-    "percentile": "optuna.pruners:PercentilePruner",
-    "hyperband": "optuna.pruners:HyperbandPruner",
-    "successive_halving": "optuna.pruners:SuccessiveHalvingPruner",
-    "wilcoxon": "optuna.pruners:WilcoxonPruner",
+class PrunerRow(NamedTuple):
+    """A pruner of Optuna.
+
+    Attributes:
+        path: `module:class`, called with `arguments`.
+        note: Shown by `epsearch list`.
+        arguments: Arguments of the class.
+        by_seed: Whether it compares trials seed by seed instead of epoch by epoch.
+    """
+
+    path: str
+    note: str
+    arguments: Mapping[str, float] = MappingProxyType({})
+    by_seed: bool = False
+
+
+PRUNERS: dict[str, PrunerRow] = {
+    "none": PrunerRow("optuna.pruners:NopPruner", "every trial trains to the end"),
+    "median": PrunerRow("optuna.pruners:MedianPruner", "stops a trial below the median of earlier ones"),
+    "percentile": PrunerRow(
+        "optuna.pruners:PercentilePruner",
+        "stops a trial outside the best quarter of earlier ones",
+        {"percentile": 25.0},
+    ),
+    "hyperband": PrunerRow("optuna.pruners:HyperbandPruner", "successive halving in several brackets"),
+    "successive_halving": PrunerRow(
+        "optuna.pruners:SuccessiveHalvingPruner", "only the best quarter continues at each rung"
+    ),
+    "wilcoxon": PrunerRow(
+        "optuna.pruners:WilcoxonPruner", "stops a trial that is worse than the best one, seed by seed", by_seed=True
+    ),
 }
 
 
 class SchedulerRow(NamedTuple):
-    """A scheduler of Ray Tune, which the engine ray takes for a pruner; `arguments` are given to its class."""
+    """A scheduler of Ray Tune, which the engine ray accepts as a pruner.
+
+    Attributes:
+        path: `module:class`, called with `arguments`.
+        arguments: Arguments of the class.
+        note: Shown by `epsearch list`.
+    """
 
     path: str
     arguments: dict[str, float]
@@ -50,12 +85,12 @@ SCHEDULERS: dict[str, SchedulerRow] = {
     "asha": SchedulerRow(
         "ray.tune.schedulers:AsyncHyperBandScheduler",
         {"stop_last_trials": False},
-        "asynchronous successive halving: the best quarter goes on after epochs 1, 4, 16 …",
+        "asynchronous successive halving: after epochs 1, 4, 16 … only the best quarter continues",
     ),
     "tune_hyperband": SchedulerRow(
         "ray.tune.schedulers:AsyncHyperBandScheduler",
         {"stop_last_trials": False, "brackets": 3},
-        "asynchronous HyperBand: asha in three brackets, which begin at epochs 1, 4 and 16",
+        "asynchronous HyperBand: asha in three brackets that begin at epochs 1, 4 and 16",
     ),
     "tune_median": SchedulerRow(
         "ray.tune.schedulers:MedianStoppingRule",
@@ -63,4 +98,4 @@ SCHEDULERS: dict[str, SchedulerRow] = {
         "stops a trial whose best value is below the median of the others' running means",
     ),
 }
-"""Those that stop trials. Ray's others pause them and go on later, which takes a checkpoint of every epoch."""
+"""Only schedulers that stop trials: Ray's others pause and resume them, which needs a checkpoint of every epoch."""

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from epsearch.registry.downloads import CIFAR10, FASHION_MNIST, PENN_TREEBANK, TINY_IMAGENET, Download
+
 
 class Dataset(NamedTuple):
-    """A dataset: `load` names a function that returns its parts.
+    """A dataset: `load` names the function that loads it.
 
-    It is called with those keys of the `workload` section, if they are given, that `keys` names and `needs` (it cannot
-    do without these). `has_validation`: it comes with a validation part; `reports` replaces the kind's metrics.
+    The function receives the keys of the `workload` section listed in `keys` (if given) and `needs` (required).
+    `has_validation`: the dataset has a validation part. `reports` replaces the kind's metrics. `downloads` are the
+    files fetched before workers start.
     """
 
     load: str
@@ -23,20 +26,21 @@ class Dataset(NamedTuple):
     needs: tuple[str, ...] = ()
     has_validation: bool = False
     reports: tuple[str, ...] = ()
+    downloads: tuple[Download, ...] = ()
 
 
 class Model(NamedTuple):
-    """A model: `make` names a function of what the kind of workload says of its data."""
+    """A model: `make` names the function that builds it; its arguments depend on the kind of workload."""
 
     make: str
     note: str
 
 
 class Kind(NamedTuple):
-    """A kind of workload: `make` names a `Workload` class of (StudyConfig, torch.device).
+    """A kind of workload: `make` names a `Workload` class, called with (StudyConfig, torch.device).
 
-    `reports` are its metrics, of which the first judges a trial unless the study names another; `keys` those of the
-    `workload` section that any dataset of it takes; `families` prefixes of models that are named by a library.
+    `reports` are its metrics; the first is the study's default. `keys` are the keys of the `workload` section that
+    every dataset of this kind takes. `families` are prefixes for models named by a library.
     """
 
     make: str
@@ -61,9 +65,13 @@ WORKLOADS: dict[str, Kind] = {
         reports=("accuracy", "loss"),
         datasets={
             "digits": Dataset(f"{_DATA}:digits", "1,797 handwritten digits of 8 × 8, part of scikit-learn"),
-            "fashion_mnist": Dataset(f"{_DATA}:fashion_mnist", "70,000 images of 28 × 28, 10 classes"),
-            "cifar10": Dataset(f"{_DATA}:cifar10", "60,000 colour images of 32 × 32, 10 classes"),
-            "tiny_imagenet": Dataset(f"{_DATA}:tiny_imagenet", "110,000 colour images of 64 × 64, 200 classes"),
+            "fashion_mnist": Dataset(
+                f"{_DATA}:fashion_mnist", "70,000 images of 28 × 28, 10 classes", downloads=FASHION_MNIST
+            ),
+            "cifar10": Dataset(f"{_DATA}:cifar10", "60,000 color images of 32 × 32, 10 classes", downloads=CIFAR10),
+            "tiny_imagenet": Dataset(
+                f"{_DATA}:tiny_imagenet", "110,000 color images of 64 × 64, 200 classes", downloads=TINY_IMAGENET
+            ),
             "folder": Dataset(
                 f"{_DATA}:folder",
                 "your own images in PATH/train/CLASS and PATH/test/CLASS",
@@ -74,7 +82,7 @@ WORKLOADS: dict[str, Kind] = {
         models={
             "mlp": Model(f"{_MODELS}:mlp", "multi-layer perceptron, 256 and 128 units"),
             "cnn": Model(f"{_MODELS}:cnn", "two small convolutions"),
-            "vgg11": Model(f"{_DEEP_MODELS}:vgg11", "VGG11 for small images, without batch normalisation"),
+            "vgg11": Model(f"{_DEEP_MODELS}:vgg11", "VGG11 for small images, without batch normalization"),
             "resnet34": Model(f"{_DEEP_MODELS}:resnet34", "ResNet34 for small images"),
             "densenet121": Model(f"{_DEEP_MODELS}:densenet121", "DenseNet121 for small images"),
             "alexnet": Model(f"{_DEEP_MODELS}:alexnet", "AlexNet for small images"),
@@ -91,7 +99,12 @@ WORKLOADS: dict[str, Kind] = {
         make="epsearch.workloads.language.workload:LanguageWorkload",
         reports=("perplexity", "loss"),
         datasets={
-            "ptb": Dataset(f"{_TEXTS}:ptb", "Penn TreeBank, 929,589 words, 10,000 different ones", has_validation=True),
+            "ptb": Dataset(
+                f"{_TEXTS}:ptb",
+                "Penn TreeBank, 929,589 words, 10,000 of them distinct",
+                has_validation=True,
+                downloads=PENN_TREEBANK,
+            ),
             "war_and_peace": Dataset(
                 f"{_TEXTS}:war_and_peace", "Tolstoy's novel, 3.2 million characters", has_validation=True
             ),
@@ -100,7 +113,7 @@ WORKLOADS: dict[str, Kind] = {
             ),
             "text": Dataset(
                 f"{_TEXTS}:text",
-                "a UTF-8 text file of yours, in characters or words",
+                "your own UTF-8 text file, as characters or words",
                 keys=("level",),
                 needs=("path",),
                 has_validation=True,
@@ -130,7 +143,7 @@ WORKLOADS: dict[str, Kind] = {
             ),
         },
         models={
-            "mlp": Model(f"{_TABLE_MODELS}:mlp", "multi-layer perceptron, twice 64 units"),
+            "mlp": Model(f"{_TABLE_MODELS}:mlp", "multi-layer perceptron, 64 and 64 units"),
             "linear": Model(f"{_TABLE_MODELS}:linear", "logistic or linear regression"),
         },
         keys=("validation",),
@@ -148,4 +161,4 @@ METRICS: dict[str, str] = {
     "perplexity": "minimize",
     "r2": "maximize",
 }
-"""Metrics whose better direction is known, so that `metric.goal` need not be given."""
+"""Metrics with a known direction: `metric.goal` may be omitted."""

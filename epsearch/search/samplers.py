@@ -90,8 +90,8 @@ def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSample
 
 def create_pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
     """The study's pruner; one that never prunes if a Ray scheduler stops trials."""
-    arguments: dict[str, Any] = {"percentile": 25.0} if config.engine.pruner == "percentile" else {}
+    row = PRUNERS.get(config.engine.pruner, PRUNERS["none"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        pruner: optuna.pruners.BasePruner = load_object(PRUNERS.get(config.engine.pruner, PRUNERS["none"]))(**arguments)
+        pruner: optuna.pruners.BasePruner = load_object(row.path)(**row.arguments)
     return pruner

@@ -17,12 +17,12 @@ from epsearch.core.averages import mean
 from epsearch.records.listener import Best
 from epsearch.records.trial import Ending
 from epsearch.registry.optimizers import BASELINES
-from epsearch.registry.samplers import SAMPLERS, SCHEDULERS
+from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.search.active_trial import ActiveTrial
 from epsearch.search.interference import INTERFERED, interference, is_deleted
 from epsearch.search.queue import RETRY_OF, Queued, is_done, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
-from epsearch.search.same_study import check_same_study
+from epsearch.search.same_study import check_stored_identity
 from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
@@ -56,6 +56,8 @@ class SharedStudy:
         # Baselines are few, and a line to compare with: always a grid.
         self._grid = config.engine.sampler == "grid" or optimizer in BASELINES
         self._distributions = distributions(space, grid=self._grid)
+        pruner = PRUNERS.get(config.engine.pruner)
+        self._compares_seeds = pruner is not None and pruner.by_seed
         self.prunes = config.engine.pruner not in ("none", *SCHEDULERS)
         self.independent = self._grid or SAMPLERS[config.engine.sampler].independent
         """Whether the next trial is independent of earlier results."""
@@ -69,7 +71,7 @@ class SharedStudy:
             load_if_exists=True,
         )
         self._study_id = storage.get_study_id_from_name(self.study.study_name)
-        check_same_study(self.study, config)
+        check_stored_identity(self.study, config)
         self._fail_lost()
         trials = self.study.get_trials(deepcopy=False)
         self.done = sum(is_done(trial) for trial in trials)
@@ -136,7 +138,7 @@ class SharedStudy:
     def _report(self, active: ActiveTrial, seed_index: int, value: float) -> bool:
         if not math.isfinite(value):
             return True
-        by_seed = self._config.engine.pruner == "wilcoxon"
+        by_seed = self._compares_seeds
         first_of_seed = seed_index not in active.best
         if first_of_seed:
             # Pruners compare trials step by step: a step must be the same epoch of the same seed, even if an earlier

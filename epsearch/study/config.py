@@ -18,11 +18,11 @@ from pydantic import (
 from epsearch.core.messages import clipped, shown, suggestion
 from epsearch.registry.engines import ENGINES
 from epsearch.registry.optimizers import OPTIMIZERS
-from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
+from epsearch.registry.samplers import PRUNERS, SAMPLERS
 from epsearch.registry.workloads import METRICS, WORKLOADS
 from epsearch.study import space
 from epsearch.study.schema.base import Bounds, Section, check_name, wrong
-from epsearch.study.schema.engine import REMEDIES, EngineSection
+from epsearch.study.schema.engine import EngineSection
 from epsearch.study.schema.search import ProbeSection, SearchSection, check_decades
 from epsearch.study.schema.training import OF_OUR_LOOP, OptimizerSection, TrainingSection
 from epsearch.study.schema.workload import MetricSection, WorkloadSection
@@ -139,11 +139,6 @@ class StudyConfig(Section):
                         ("engine", "sampler"),
                     )
         self._check_engine()
-        if engine.pruner == "wilcoxon" and len(self.training.seeds) < 2:
-            raise wrong(
-                "wilcoxon compares trials seed by seed; give it at least two, e.g. training.seeds: [0, 1, 2].",
-                ("engine", "pruner"),
-            )
         if grid:
             for key in ("lr", "eps", "sgd_lr"):
                 if isinstance(bounds := getattr(search, key), Bounds):
@@ -164,24 +159,33 @@ class StudyConfig(Section):
         return self
 
     def _check_engine(self) -> None:
-        """Not every engine takes every key: one that would be ignored is a mistake."""
-        engine = self.engine
-        for key, remedy in REMEDIES.items():
+        """Keys and pruners that the engine would ignore are mistakes."""
+        engine, row = self.engine, ENGINES[self.engine.name]
+        for key in sorted({key for other in ENGINES.values() for key in other.keys} - set(row.keys)):
             # One worker is what every engine has.
-            given = getattr(engine, key) not in (EngineSection.model_fields[key].default, *([1] * (key == "workers")))
-            if given and key not in ENGINES[engine.name].keys:
-                raise wrong(f"has no meaning for the engine {engine.name}; {remedy}.", ("engine", key))
-        if engine.pruner in SCHEDULERS and engine.name != "ray":
+            default = (EngineSection.model_fields[key].default, *([1] if key == "workers" else []))
+            if getattr(engine, key) not in default:
+                owners = " or ".join(name for name, other in ENGINES.items() if key in other.keys)
+                raise wrong(
+                    f"does not apply to the engine {engine.name}; remove it, or write name: {owners}.", ("engine", key)
+                )
+        owners = " or ".join(name for name, other in ENGINES.items() if engine.pruner in other.pruners)
+        if owners and engine.pruner not in row.pruners:
             raise wrong(
-                f"{engine.pruner} is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of Optuna's: "
-                f"{', '.join(PRUNERS)}.",
+                f"{engine.pruner} works only with the engine {owners}; write name: {owners}, or choose one of Optuna's "
+                f"pruners: {', '.join(PRUNERS)}.",
                 ("engine", "pruner"),
             )
-        if engine.name == "ray" and self.training.device.startswith("cuda") and not engine.resources.gpu:
+        if row.assigns_gpus and self.training.device.startswith("cuda") and not engine.resources.gpu:
             raise wrong(
-                f"Ray shows a trial the GPUs that it is given, and it is given none; for {self.training.device} write "
-                "resources: {gpu: 1}, or a share.",
+                f"with the engine {engine.name}, a trial sees only the GPUs that it is given here, and it is given "
+                f"none; for {self.training.device} write resources: {{gpu: 1}}, or a share of one.",
                 ("engine", "resources"),
+            )
+        if engine.pruner in PRUNERS and PRUNERS[engine.pruner].by_seed and len(self.training.seeds) < 2:
+            raise wrong(
+                f"{engine.pruner} compares trials seed by seed; it needs at least two, e.g. training.seeds: [0, 1, 2].",
+                ("engine", "pruner"),
             )
 
     def _check_training(self) -> None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from epsearch.core.environment import STORAGE_VARIABLE
 from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
-from epsearch.core.messages import mask_url
+from epsearch.core.messages import mask_url, shown
+from epsearch.records.probe import ProbeResult
 from epsearch.study.config import StudyConfig
 from epsearch.study.dump import to_yaml
 from epsearch.study.file import in_url, load_study
-from epsearch.study.identity import identity
+from epsearch.study.identity import check_same_study, identity
 
 HEADER = "# The study of this run directory, every default written out: epsearch wrote this file.\n"
 
@@ -33,6 +34,22 @@ class RunDirectory:
         # Workers and clusters work elsewhere.
         self.path = path.resolve()
 
+    @classmethod
+    def of(cls, config: StudyConfig, path: str | Path | None = None) -> Self:
+        """The run directory at `path` (default: `runs/<name>` in the working folder).
+
+        Raises:
+            UserError: the study's name cannot be a file name in this locale.
+        """
+        try:
+            os.fsencode(config.name)
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{config.where('name')}: {shown(config.name)} has letters that file names cannot have in this locale "
+                f"({error.encoding}); set PYTHONUTF8=1, or choose a name without them."
+            ) from error
+        return cls(Path(path) if path else Path("runs") / config.name)
+
     @property
     def study(self) -> Path:
         """The resolved study file."""
@@ -42,6 +59,14 @@ class RunDirectory:
     def probe(self) -> Path:
         """The probe's record."""
         return self.path / "probe.json"
+
+    def load_probe(self) -> ProbeResult | None:
+        """The result of an earlier probe; None if there is none.
+
+        Raises:
+            UserError: the file is damaged or was edited.
+        """
+        return ProbeResult.load(self.probe) if self.probe.exists() else None
 
     def history(self, number: int) -> Path:
         """Where the searched arm's trial of this number has its history of ẑ."""
@@ -184,16 +209,9 @@ class RunDirectory:
         if not self._holds_results():
             # A first run that ended at a mistake in the study file, which is mended now.
             return
-        old, new = identity(load_study(self.study, recorded=True)), identity(config)
-        # The axes are part of a sampler's identity and not of a grid's: no news where that has changed.
-        resampled = old["engine.sampler"] != new["engine.sampler"]
-        changed = [
-            f"  {key}: was {json.dumps(old.get(key))}, is {json.dumps(new.get(key))}"
-            for key in {**old, **new}
-            if old.get(key) != new.get(key) and not (resampled and key.startswith("search."))
-        ]
-        if changed:
-            raise UserError(
-                f"{self.path}: holds a study that was run differently:\n" + "\n".join(changed) + "\n"
-                "Undo the change to go on with it, or start another with --dir DIR or a new name."
-            )
+        check_same_study(
+            f"{self.path}: the study in this run directory",
+            identity(load_study(self.study, recorded=True)),
+            identity(config),
+            "Undo the change to resume it, or start another study with --dir DIR or a new name.",
+        )

@@ -1,1 +1,1 @@
-"""Training a cell: one loop for the probe and the trials."""
+"""Training: one loop for the probe and the trials."""

@@ -1,7 +1,7 @@
-"""Exceptions after which a process must not train again: memory ran out, or the GPU's context is broken.
+"""Exceptions after which a process must not train again: out of memory, or a broken GPU context.
 
-A corrupted CUDA context stays corrupted: every later call in its process fails at once. Memory that ran out once
-runs out again while the process holds on to what it has cached.
+A corrupted CUDA context stays corrupted: every later call in the process fails. A process that ran out of memory will
+run out again, since it keeps what it has cached.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _ACCELERATOR_ERROR: type[BaseException] | tuple[()] = getattr(torch, "Accelerato
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|DefaultCPUAllocator|STATUS_ALLOC_FAILED|Cannot allocate memory|killed by signal: Killed"
 )
-"""In a RuntimeError of torch: CUDA's and MPS's, the CPU allocator's, cuDNN's and cuBLAS's, of a shared memory map, of a
+"""Text of torch's RuntimeErrors: from CUDA and MPS, the CPU allocator, cuDNN and cuBLAS, a shared memory map, a
 DataLoader whose worker the kernel killed."""
 
 _ACCELERATOR = re.compile(r"(CUDA|CUDA driver|cuDNN|cuBLAS|HIP) error\b")
 
 _REFUSED = re.compile(r"STATUS_(NOT_SUPPORTED|INVALID_VALUE|BAD_PARAM)")
-"""A library's answer to arguments that it does not take, which leaves the context as it was."""
+"""A library rejected its arguments; the context is intact."""
 
 _QUOTED = 160
-"""So many characters of the error are repeated in a reason."""
+"""Number of characters of the error quoted in a reason."""
 
 
 def ends_process(error: BaseException) -> str | None:
-    """Why the process that met `error` must not train again, in one line; None where it may.
+    """Why the process must not train again after `error`, in one line; None if it may.
 
-    An error of the user's code on a GPU may be the first sign of a broken context: where the text does not show it,
-    the GPUs in use are synchronized, which fails in a broken one.
+    An error of the user's code may be the first sign of a broken GPU context. If the text does not show it, the GPUs
+    in use are synchronized, which fails in a broken context.
     """
     for link in _causes(error):
         text = str(link)
@@ -49,7 +49,7 @@ def ends_process(error: BaseException) -> str | None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         try:
             for device in range(torch.cuda.device_count()):
-                # Synchronizing one that is not used would put a context on it.
+                # Synchronizing an unused GPU would create a context on it.
                 if torch.cuda.memory_reserved(device):
                     torch.cuda.synchronize(device)
         except RuntimeError as broken:
@@ -58,7 +58,7 @@ def ends_process(error: BaseException) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised `from`."""
+    """The error and the chain of errors it was raised `from`."""
     link: BaseException | None = error
     seen: set[int] = set()
     while link is not None and id(link) not in seen:
@@ -90,6 +90,6 @@ def _broken(text: str) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Torch's errors go on with advice and stack frames."""
+    """The first line of torch's errors; advice and stack frames follow it."""
     first = (text.strip().splitlines() or [""])[0].strip().rstrip(".")
     return first if len(first) <= _QUOTED else f"{first[: _QUOTED - 1]}…"

@@ -7,11 +7,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line
 
 LONGEST = 400
-"""Characters of an exception that a message quotes; its traceback in the log has the rest."""
-
+"""Number of characters of an exception that a message quotes; the traceback in the log has the rest."""
 
 _write: Callable[[str], object] | None = None
 
@@ -28,7 +27,7 @@ def log_to(write: Callable[[str], object]) -> Iterator[None]:
 
 
 def log(text: str) -> None:
-    """Write a line. If the log cannot be written, as on a full disk, the trial continues."""
+    """Write a line. A log that cannot be written, for example on a full disk, does not end a trial."""
     with contextlib.suppress(OSError, ValueError):
         if _write is not None:
             _write(_writable(text) + "\n")
@@ -42,12 +41,12 @@ def log_error(error: BaseException) -> None:
 
 
 def quoted(error: BaseException) -> str:
-    """`ValueError: why` for a message."""
+    """`ValueError: text`, shortened for a message."""
     return one_line(described(error), LONGEST)
 
 
 def described(error: BaseException) -> str:
-    """`ValueError: why`, all of it, in one line that any file can hold."""
+    """`ValueError: text` in full, as one line that can be written to any file."""
     try:
         text = _writable(" ".join(str(error).split()))
     except Exception:
@@ -56,5 +55,5 @@ def described(error: BaseException) -> str:
 
 
 def _writable(text: str) -> str:
-    """Without lone surrogates, as of a file name in other bytes than UTF-8."""
+    """Escape lone surrogates, as in file names that are not UTF-8."""
     return text.encode(errors="backslashreplace").decode()

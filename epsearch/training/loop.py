@@ -1,4 +1,4 @@
-"""Our own loop, for declarative workloads: trains a list of runs in lockstep over the same batches."""
+"""epsearch's own training loop: trains a list of runs in lockstep over the same batches."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from epsearch.training.seeding import RandomStream, seed_all
 from epsearch.workloads import Workload
 
 STEPS_BETWEEN_CHECKS = 50
-"""On a GPU the loss is asked for its value this often: each question makes the host wait for the device."""
+"""Steps between checks of the loss on a GPU: each check makes the host wait for the device."""
 
 
 def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
-    """Train every run to its end: the same initial weights, batches and order for all, which share one seed.
+    """Train all runs, which share one seed: they start from the same weights and see the same batches in order.
 
-    Each run's outcome is what it would be alone: a member keeps its own stream of random numbers (dropout), and
-    members share batches only. A model, loss or evaluation that raises ends the member that it is of, which may have
-    diverged; batches that raise end all.
+    Each run gets the same result as it would alone: members share only batches, and each has its own stream of random
+    numbers (dropout). If a member's model, loss or evaluation raises, only that member ends, since it may have
+    diverged; an error in the batches ends all.
     """
     members = []
     for run in runs:
@@ -38,11 +38,11 @@ def train(workload: Workload, config: StudyConfig, runs: Sequence[Run]) -> None:
     for epoch in range(runs[0].planned_epochs()):
         if all(member.run.ended for member in members):
             return
-        # A member that goes on from a checkpoint joins in where it was.
+        # A member that resumes from a checkpoint joins at its epoch.
         live = [member for member in members if not member.run.ended and member.run.first_epoch <= epoch]
         if not live:
             continue
-        # The batches depend on the seed and the epoch alone, whatever was drawn before.
+        # Batches depend only on the seed and the epoch, not on random numbers drawn before.
         seed_all(runs[0].seed, epoch)
         for batch in (to_device(batch, runs[0].device) for batch in workload.train_batches(epoch)):
             for member in live:
@@ -72,7 +72,7 @@ class _Member:
             except Exception as error:
                 if ends_process(error) is not None:
                     raise
-                # The model is another one since. Nothing was reported yet that a new start would report again.
+                # The model has changed. Nothing has been reported yet, so the run can start over.
                 run.start_again(f"it does not fit ({quoted(error)})")
                 self._build()
             else:
@@ -81,7 +81,7 @@ class _Member:
         self._model.train()
 
     def _build(self) -> None:
-        """Everything as it is before the first step."""
+        """Create everything in its state before the first step."""
         run = self.run
         seed_all(run.seed)
         self._model = self._workload.model().to(run.device)
@@ -96,7 +96,7 @@ class _Member:
         self._loss = torch.zeros((), device=run.device)
 
     def step(self, batch: Any, epoch: int) -> None:
-        """One batch; of every `accumulate` one optimizer step on the mean of their gradients."""
+        """Train on one batch; every `accumulate` batches, take an optimizer step on their mean gradient."""
         with self._random.drawn():
             with autocast(self._settings.precision, self.run.device):
                 loss = self._workload.loss(self._model, batch)
@@ -110,7 +110,7 @@ class _Member:
             self._update(epoch)
 
     def _update(self, epoch: int) -> None:
-        """One step of the optimizer on the gradients at hand."""
+        """Take one optimizer step on the accumulated gradients."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.run.lr * lr_factor(self._settings, epoch, self._steps)
         if self._pending > 1 or self._settings.clip_norm is not None:
@@ -131,7 +131,7 @@ class _Member:
         self._pending = 0
 
     def finish_epoch(self, epoch: int) -> None:
-        """Evaluate and report, unless this is the probe, which is read from the optimizer instead."""
+        """Evaluate and report, except while probing: the probe's result is read from the optimizer."""
         if self._pending:
             self._update(epoch)
         self._check_loss()
@@ -160,13 +160,13 @@ class _Member:
         self._steps = state["steps"]
 
     def _check_loss(self) -> None:
-        """A sum that is not finite has had a term that was not."""
+        """End the run if any loss was not finite: then the sum is not finite either."""
         if not math.isfinite(self._loss.item()):
             self.run.diverge()
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor in it on `device`: tuples, lists and dicts of tensors are gone through."""
+    """Move every tensor of the batch to `device`, inside tuples, lists and dicts too."""
     if isinstance(batch, torch.Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):

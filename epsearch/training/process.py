@@ -1,4 +1,4 @@
-"""A worker process before it trains: its threads, and how the C library keeps memory for it."""
+"""Setup of a worker process: its threads and the C library's memory settings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_MMAP_THRESHOLD = 32 << 20
-"""glibc takes no larger one."""
+"""The largest value that glibc accepts."""
 
 
 def prepare_process(threads: int) -> None:
-    """Import torch with so many CPU threads, in a process that trains and ends."""
-    # Before torch is imported: its thread pools read this once.
+    """Import torch with this number of CPU threads; for worker processes only."""
+    # Before importing torch: its thread pools read this once.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 
@@ -21,10 +21,10 @@ def prepare_process(threads: int) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed for the next step, which asks for the same sizes again.
+    """Make glibc keep freed memory for the next step, which allocates the same sizes again.
 
-    By default it hands large blocks back to the kernel, and each step waits for their pages to be zeroed anew. Where
-    the C library is another one, nothing is changed.
+    By default glibc returns large blocks to the kernel, and each step waits for their pages to be zeroed again. Has no
+    effect with another C library.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

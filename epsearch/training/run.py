@@ -1,4 +1,4 @@
-"""What one training run knows and tells: the `run` of a user's own `train(run)`, and of our own loop."""
+"""The handle passed to training code: the `run` of a user's `train(run)`, and of epsearch's own loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 import torch
 
 from epsearch.core.errors import DriverGone, StudyError, UserError
-from epsearch.optimizers import create_optimizer, denominator_reader, unwrapped
-from epsearch.probing.measure import measure
-from epsearch.probing.recorder import Recorder
+from epsearch.optimizers import create_optimizer
 from epsearch.records.probe import ProbeHistory, ProbeResult
 from epsearch.records.trial import Cell
 from epsearch.study.config import StudyConfig
@@ -19,15 +17,21 @@ from epsearch.training.checkpoint import TrialCheckpoint
 from epsearch.training.faults import ends_process
 from epsearch.training.log import described, log, log_error
 from epsearch.training.seeding import random_states, set_random_states
+from epsearch.training.watched import WatchedOptimizer
 
 
 class Run:
-    """One training run: a cell, a seed, a device; a probe (`probing`) or a trial, perhaps with its ẑ on record.
+    """One training run of a cell with one seed: a probe (`probing`) or part of a trial.
 
-    A user's own loop builds its optimizer with `optimizer(model)`, or reads `lr`, `eps`, `beta1` and `beta2`,
-    builds it itself and calls `watch(optimizer)`; goes through `epochs()`; and calls `report(metric=value)` at the
-    end of each. The same function then serves as probe and as trial. A loop that is to go on where a lost machine
-    left it hands `report` a `checkpoint` and starts from `restore()`.
+    A custom training loop
+
+    1. builds its optimizer with `optimizer(model)`, or builds its own from `lr`, `eps`, `beta1` and `beta2` and
+       passes it to `watch`;
+    2. iterates over `epochs()`;
+    3. calls `report(metric=value)` at the end of each epoch.
+
+    The same function then serves for the probe and for every trial. To resume after a killed process or a lost
+    machine, pass a `checkpoint` to `report` and start from `restore()`.
     """
 
     def __init__(
@@ -44,33 +48,38 @@ class Run:
         title: str = "run",
     ) -> None:
         self._config, self._cell, self._on_report = config, cell, on_report
-        # A baseline has no ẑ.
-        self._recording = recording and cell.eps is not None
-        self._recorder: Recorder | None = None
+        self._watched = WatchedOptimizer(
+            config,
+            cell.lr,
+            {"seed": seed, "device": str(device)},
+            probing=probing,
+            # A baseline has no ẑ.
+            recording=recording and cell.eps is not None,
+        )
         self._checkpoint = checkpoint
-        self._kept_history: ProbeHistory | None = None
         self._kept_random: dict[str, Any] | None = None
         self.first_epoch = 0
-        """The epoch to begin with: 0, or the one after the checkpoint that was restored."""
+        """The epoch to start with: 0, or the one after the restored checkpoint."""
         self.seed = seed
+        """The seed of this run."""
         self.device = device
+        """The device to train on."""
         self.probing = probing
+        """Whether this run is the probe."""
         self.ended = False
-        """Whether this run is over before its last epoch: pruned, or a value was not finite."""
+        """Whether this run ended before its last epoch: pruned, diverged, or raised."""
         self.diverged = False
         """Whether a loss or metric became NaN or infinite."""
         self.error: str | None = None
-        """The exception that ended it, in one line."""
+        """The exception that ended this run, in one line."""
         self.title = title
-        """What the worker's log calls it."""
-        self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
-        self._counting: torch.utils.hooks.RemovableHandle | None = None
-        self._steps = self._reports = 0
+        """The name of this run in the worker's log."""
+        self._reports = 0
         self._epoch: int | None = None
 
     @property
     def metric(self) -> str:
-        """The name of the study's metric, which `report` must be given."""
+        """The name of the study's metric, which must be passed to `report`."""
         return self._config.metric.name
 
     @property
@@ -98,9 +107,10 @@ class Run:
         return self._cell.beta2
 
     def optimizer(self, model: torch.nn.Module | Iterable[Any], **keywords: Any) -> torch.optim.Optimizer:
-        """The study's optimizer with this trial's lr, eps and beta2, over a model or its parameters (or groups).
+        """Build the study's optimizer with this trial's lr, eps and beta2, and watch it.
 
-        `keywords` go to its class; `weight_decay` is the study's unless given here. It is watched already.
+        `model` is a module, or its parameters or parameter groups. `keywords` are passed to the optimizer's class;
+        `weight_decay` defaults to the study's.
         """
         module = model if isinstance(model, torch.nn.Module) else None
         optimizer = create_optimizer(
@@ -115,38 +125,22 @@ class Run:
         return optimizer
 
     def watch(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module | None = None) -> None:
-        """Say which optimizer trains, so that ẑ can be read from it; `model` gives its tensors names.
+        """Set the optimizer from which epsearch reads ẑ; `model` provides names for its tensors.
 
-        Watching one again, as for the names of what `optimizer(groups)` built, replaces what was said before. Of
-        several optimizers the last is the one that is watched.
+        A later call replaces an earlier one, for example to add names after `optimizer(groups)`. If training uses
+        several optimizers, ẑ is read from the one watched last.
 
         Raises:
-            UserError: while probing or recording, an optimizer whose ẑ epsearch cannot read.
+            UserError: while probing or recording, epsearch cannot read this optimizer's ẑ.
         """
-        if self.probing:
-            denominator_reader(optimizer)
-            # Steps are the probe's batches: one optimizer at a time is counted, and each of its steps once.
-            if self._counting is not None:
-                self._counting.remove()
-            self._counting = unwrapped(optimizer).register_step_post_hook(self._count_step)
-        if self._recording:
-            # The cell's own lr: by the end of an epoch a schedule may have changed it.
-            settings: dict[str, float | int | str | None] = {
-                "lr": self.lr,
-                "seed": self.seed,
-                "device": str(self.device),
-            }
-            percentiles = self._config.probe.percentiles
-            self._recorder = Recorder(
-                optimizer, model, percentiles=percentiles, settings=settings, history=self.history
-            )
-        self._watched = (optimizer, model)
+        self._watched.watch(optimizer, model)
 
     def epochs(self, default: int = 20) -> Iterator[int]:
-        """0, 1, … up to the study's `training.epochs` (`default` where it gives none); the probe's while probing.
+        """Iterate over epochs 0, 1, … up to the study's `training.epochs`, or the probe's epochs while probing.
 
-        Ends early when the trial is pruned or a reported value is not finite; after `restore()` begins with the epoch
-        after the checkpoint, where random numbers (Python's, NumPy's, torch's) go on too.
+        `default` applies if the study gives no number of epochs. The iteration stops early if the trial is pruned or a
+        reported value is not finite. After `restore()` it starts with the epoch after the checkpoint, and Python's,
+        NumPy's and torch's random numbers continue from there.
         """
         if self._kept_random is not None:
             set_random_states(self._kept_random)
@@ -161,14 +155,14 @@ class Run:
         return self._config.probe.epochs if self.probing else (self._config.training.epochs or default)
 
     def report(self, *, checkpoint: Mapping[str, Any] | None = None, **metrics: float) -> None:
-        """Tell the metrics of an epoch; the study's metric must be among them.
+        """Report the metrics of an epoch, the study's metric among them.
 
-        A value that is NaN or infinite ends the run; what is reported after its end does not count. `checkpoint` is
-        what the loop needs to go on after this epoch, such as the state_dicts of model and optimizer: anything that
-        `torch.save` takes. It is kept every `training.checkpoint_every` seconds.
+        A value that is NaN or infinite ends the run; reports after the end are ignored. `checkpoint` holds whatever
+        the loop needs to resume after this epoch, such as the state_dicts of model and optimizer: anything that
+        `torch.save` accepts. It is saved every `training.checkpoint_every` seconds.
 
         Raises:
-            UserError: the study's metric is not among them; histograms are to be recorded of no optimizer.
+            UserError: the study's metric is missing, or histograms are to be recorded but no optimizer is watched.
         """
         if (name := self.metric) not in metrics:
             given = ", ".join(metrics) or "nothing"
@@ -176,12 +170,10 @@ class Run:
         if self.ended:
             return
         self._reports += 1
-        if not all(math.isfinite(value) for value in metrics.values()):
+        if all(math.isfinite(value) for value in metrics.values()):
+            self._watched.record(self._reports)
+        else:
             self.diverge()
-        elif self._recording:
-            if self._recorder is None:
-                raise _unwatched()
-            self._recorder.record(self._reports)
         value = float(metrics[name])
         if math.isfinite(value) and not self.probing and not self._on_report(value):
             self.ended = True
@@ -189,7 +181,7 @@ class Run:
             self._checkpoint.save(
                 {
                     "state": dict(checkpoint),
-                    # A loop that does not go through epochs() reports once for each.
+                    # A loop that does not use epochs() reports once per epoch.
                     "first_epoch": self._reports if self._epoch is None else self._epoch + 1,
                     "reports": self._reports,
                     "history": self.history,
@@ -198,47 +190,46 @@ class Run:
             )
 
     def restore(self) -> dict[str, Any] | None:
-        """What this trial last handed to `report` as `checkpoint`, before its process was killed; None at its start.
+        """Return the last saved `checkpoint` of this trial; None if there is none.
 
-        What it had reported by then is reported again, and `epochs()` goes on after it. Tensors are on `device`.
+        Values reported before the checkpoint are reported again, and `epochs()` continues after it. Tensors are on
+        `device`.
         """
         kept = self._checkpoint.take() if self._checkpoint is not None else None
         if kept is None:
             return None
         self.first_epoch, self._reports = kept["first_epoch"], kept["reports"]
         self._kept_random = kept["random"]
-        self._kept_history = kept["history"]
-        if self._watched is not None:
-            self.watch(*self._watched)
+        self._watched.resume(kept["history"])
         self.ended = not all(self._on_report(value) for value in kept["values"][-1])
         state: dict[str, Any] = kept["state"]
         return state
 
     def kept_state(self) -> dict[str, Any] | None:
-        """What `restore` would give, with nothing reported yet."""
+        """The state that `restore` would return; reports nothing."""
         kept = self._checkpoint.peek() if self._checkpoint is not None else None
         return kept and kept["state"]
 
     def start_again(self, reason: str) -> None:
-        """Delete the checkpoint, which does not fit: this run trains from its first epoch."""
+        """Delete a checkpoint that does not fit and train from the first epoch."""
         assert self._checkpoint is not None
         self._checkpoint.discard(reason)
 
     @property
     def history(self) -> ProbeHistory | None:
-        """ẑ after every epoch reported, where it is recorded."""
-        return self._recorder.history if self._recorder and self._recorder.recorded else self._kept_history
+        """ẑ after every reported epoch; None if it is not recorded."""
+        return self._watched.history
 
     def diverge(self) -> None:
         """End this run because its loss is no longer finite."""
         self.ended = self.diverged = True
 
     def fail(self, error: BaseException) -> None:
-        """End this run, and no other, because its code raised `error`; its traceback goes to the worker's log.
+        """End only this run because its code raised `error`, and write the traceback to the worker's log.
 
         Raises:
-            BaseException: the error, where it ends more than this run: a mistake that every trial would meet, a process
-                that must not train again, a driver that is gone; and any while probing.
+            BaseException: `error` itself, if it affects more than this run: a mistake that every trial would meet, a
+                process that must not train again, or a driver that is gone; any error while probing.
         """
         if self.probing or isinstance(error, UserError | DriverGone) or ends_process(error) is not None:
             raise error
@@ -247,39 +238,15 @@ class Run:
         self.error, self.ended = described(error), True
 
     def measure(self) -> ProbeResult:
-        """ẑ of the watched optimizer, after training.
+        """Measure ẑ of the watched optimizer after training.
 
         Raises:
-            UserError: no optimizer was watched.
+            UserError: no optimizer is watched.
             StudyError: the probe's loss was not finite.
         """
-        if self._watched is None:
-            raise _unwatched()
+        self._watched.require()
         if self.diverged:
             raise StudyError(
-                f"the loss became NaN or infinite while probing at lr {self.lr:g}; set probe.lr lower and run again."
+                f"the loss became NaN or infinite while probing at lr {self.lr:g}; lower probe.lr and run again."
             )
-        epochs = self._config.probe.epochs
-        optimizer, model = self._watched
-        return measure(
-            optimizer,
-            model,
-            percentiles=self._config.probe.percentiles,
-            settings={
-                "epochs": epochs,
-                "steps": self._steps,
-                "batches_per_epoch": math.ceil(self._steps / epochs),
-                "seed": self.seed,
-                "device": str(self.device),
-            },
-        )
-
-    def _count_step(self, *_: Any) -> None:
-        self._steps += 1
-
-
-def _unwatched() -> UserError:
-    return UserError(
-        "the train function used no optimizer that epsearch knows of: build it with run.optimizer(model), "
-        "or call run.watch(optimizer)."
-    )
+        return self._watched.measure()

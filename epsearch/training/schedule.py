@@ -1,4 +1,4 @@
-"""The learning rate over a training, as a factor of the trial's own lr."""
+"""The learning rate schedule, as a factor of the trial's lr."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from epsearch.study.schema.training import DecaySection, TrainingSection
 
 
 def lr_factor(training: TrainingSection, epoch: int, step: int) -> float:
-    """What lr is multiplied by in `epoch` (0, 1, …) at the optimizer's `step` (0, 1, … over all epochs).
+    """The factor of lr in `epoch` (0, 1, …) at the optimizer's `step` (0, 1, … over all epochs).
 
-    Decay is by the epoch: `factor` for each epoch of `at` that is over, or half a cosine from 1 to 0 over the study's
-    epochs. Warm-up is by the step: linearly from 1/warmup to 1.
+    Decay is per epoch: `factor` for each epoch of `at` that has been reached, or half a cosine from 1 to 0 over the
+    study's epochs. Warm-up is per step: linear from 1/warmup to 1.
     """
     warm = min(1.0, (step + 1) / training.warmup) if training.warmup else 1.0
     decay = training.lr_decay

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the seed and the epoch alone, so that every cell sees the same."""
+"""Random numbers that depend only on the seed and the epoch, so that every cell sees the same batches."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def seed_all(*key: int) -> None:
 
 
 def random_states() -> dict[str, Any]:
-    """Where Python's, NumPy's and torch's random numbers (all devices) are."""
+    """The states of Python's, NumPy's and torch's generators (all devices)."""
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
-        # Asking would put a context on the GPU of a training that does not use it, and fail where that is full.
+        # Reading the state would create a context on a GPU that is not in use, and fail if that GPU is full.
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
 def set_random_states(states: Mapping[str, Any]) -> None:
-    """Go on from where `random_states` was."""
+    """Restore the result of `random_states`."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"].cpu())
@@ -42,7 +42,7 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 class RandomStream:
-    """A stream of torch's random numbers (dropout) of its own, beside the one that the data are drawn from."""
+    """A separate stream of torch's random numbers (dropout), independent of the one that orders the data."""
 
     def __init__(self, device: torch.device, *key: int) -> None:
         self._devices = [device] if device.type == "cuda" else []
@@ -52,7 +52,7 @@ class RandomStream:
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
-        """Within, torch draws from this stream; afterwards from where it was."""
+        """Inside this context torch draws from this stream; afterwards its own state is restored."""
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda, strict=True):
@@ -62,7 +62,7 @@ class RandomStream:
 
     @property
     def state(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Where the stream is; can be set."""
+        """The stream's current state; can be set."""
         return self._cpu, self._cuda
 
     @state.setter

@@ -1,4 +1,4 @@
-"""A LightningModule trained by Lightning's Trainer, on handwritten digits, as `train(run)`.
+"""Lightning's Trainer as `train(run)`: a LightningModule on handwritten digits.
 
 epsearch run studies/examples/own_lightning.yaml    (pip install 'epsearch[lightning]')
 """
@@ -27,7 +27,7 @@ class Digits(pl.LightningModule):
         images, labels = batch
         scores = self.network(images)
         self.log("val_accuracy", (scores.argmax(1) == labels).float().mean())
-        # With the loss beside the study's metric, a training that diverges ends at once.
+        # Logging the loss as well ends a trial that diverges.
         self.log("val_loss", nn.functional.cross_entropy(scores, labels))
 
     def configure_optimizers(self):
@@ -43,7 +43,7 @@ def train(run):
         callbacks=[RunReporter(run)],  # reports each epoch, and stops the trainer when the trial is pruned
         accelerator="cpu" if run.device.type == "cpu" else "gpu",
         devices=[run.device.index or 0] if run.device.type == "cuda" else 1,
-        # Of hundreds of trials no log folders and no checkpoints are left.
+        # Hundreds of trials should leave no log folders and checkpoints behind.
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,4 +1,4 @@
-"""A training loop of one's own, a small convolutional network on handwritten digits, as `train(run)`.
+"""A custom training loop as `train(run)`: a small convolutional network on handwritten digits.
 
 epsearch run studies/examples/own_loop.yaml
 """
@@ -17,7 +17,7 @@ def load_data():
     return TensorDataset(parts[0], parts[2]), TensorDataset(parts[1], parts[3])
 
 
-# Loaded once by each process that trains, not once by each trial.
+# Loaded once per worker process, not once per trial.
 TRAINING, HELD_OUT = load_data()
 
 
@@ -29,11 +29,11 @@ def network():
 
 
 def train(run):
-    # Python, NumPy and torch are seeded already: every trial starts from the same weights.
+    # Python, NumPy and torch are already seeded: every trial starts from the same weights.
     model = network().to(run.device)
     optimizer = run.optimizer(model)
     batches = DataLoader(TRAINING, batch_size=32, shuffle=True)
-    state = run.restore()  # None, unless this trial was interrupted earlier
+    state = run.restore()  # None unless this trial was interrupted
     if state is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -44,7 +44,7 @@ def train(run):
             loss = nn.functional.cross_entropy(model(images.to(run.device)), labels.to(run.device))
             loss.backward()
             optimizer.step()
-        # With the loss beside the study's metric, a training that diverges ends here.
+        # Reporting the loss as well ends a trial that diverges.
         run.report(
             accuracy=accuracy(model, run.device),
             loss=loss.item(),

@@ -1,4 +1,4 @@
-"""A small vision transformer trained by Hugging Face's Trainer, on handwritten digits, as `train(run)`.
+"""Hugging Face's Trainer as `train(run)`: a small vision transformer on handwritten digits.
 
 epsearch run studies/examples/own_transformers.yaml    (pip install 'epsearch[transformers]')
 """
@@ -11,8 +11,8 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 
 from epsearch.integrations.transformers import RunReporter
 
-# Without biases in the attention: the gradient of the keys' bias is zero but for rounding errors, and would draw the
-# lower end of the range of eps down to them.
+# No biases in the attention: the gradient of the keys' bias is only rounding noise, which would pull the lower end of
+# the range of eps down to it.
 SIZES = {"image_size": 8, "patch_size": 2, "num_channels": 1, "qkv_bias": False}
 SIZES |= {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
@@ -30,22 +30,22 @@ def accuracy(predicted):
 
 def train(run):
     training, held_out = load_data()
-    # Random weights; ViTForImageClassification.from_pretrained(…) begins with learnt ones.
+    # Random weights; ViTForImageClassification.from_pretrained(…) loads trained ones.
     model = ViTForImageClassification(ViTConfig(num_labels=10, **SIZES)).to(run.device)
-    with TemporaryDirectory() as folder:  # the Trainer wants one, though nothing is saved
+    with TemporaryDirectory() as folder:  # the Trainer requires one, though nothing is saved
         arguments = TrainingArguments(
             output_dir=folder,
             num_train_epochs=run.planned_epochs(default=20),  # one while probing
             per_device_train_batch_size=32,
             per_device_eval_batch_size=256,
-            lr_scheduler_type="constant",  # else lr would fall to 0 within the one epoch of the probe
+            lr_scheduler_type="constant",  # otherwise lr would fall to 0 within the probe's single epoch
             eval_strategy="epoch",
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
             disable_tqdm=True,
             use_cpu=run.device.type == "cpu",
-            seed=run.seed,  # the Trainer seeds once more
+            seed=run.seed,  # the Trainer seeds again
         )
         Trainer(
             model,

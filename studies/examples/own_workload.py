@@ -1,4 +1,4 @@
-"""Model, data and loss of one's own, a regression on the diabetes data, trained by epsearch's loop.
+"""A custom model, dataset and loss trained by epsearch's loop: a regression on the diabetes data.
 
 epsearch run studies/examples/own_workload.yaml
 """
@@ -10,11 +10,11 @@ from torch import nn
 
 
 class Diabetes:
-    """How far the disease went after a year, from ten measurements of a patient."""
+    """Predict disease progression after one year from ten measurements of a patient."""
 
     def __init__(self):
         inputs, targets = (torch.tensor(values, dtype=torch.float32) for values in load_diabetes(return_X_y=True))
-        # Every column at mean 0 and variance 1: whoever predicts the mean has a loss of 1.
+        # Every column has mean 0 and variance 1: predicting the mean gives a loss of 1.
         inputs, targets = ((values - values.mean(0)) / values.std(0) for values in (inputs, targets[:, None]))
         parts = train_test_split(inputs, targets, test_size=0.25, random_state=0)
         self.training, self.held_out = (parts[0], parts[2]), (parts[1], parts[3])
@@ -23,7 +23,7 @@ class Diabetes:
         return nn.Sequential(nn.Linear(10, 32), nn.Tanh(), nn.Linear(32, 1))
 
     def train_batches(self, epoch):
-        # Seeded for each epoch: every trial sees the same batches. They are moved to the study's device.
+        # Seeded per epoch: every trial sees the same batches. epsearch moves them to the study's device.
         inputs, targets = self.training
         for chosen in torch.randperm(len(inputs)).split(16):
             yield inputs[chosen], targets[chosen]
@@ -33,6 +33,6 @@ class Diabetes:
         return nn.functional.mse_loss(model(inputs), targets)
 
     def evaluate(self, model):
-        # In eval mode and without gradients already; here the data have to be brought to the model.
+        # Called in eval mode and without gradients. Moving the data to the device is up to this method.
         device = next(model.parameters()).device
         return {"loss": self.loss(model, [part.to(device) for part in self.held_out]).item()}

@@ -1,4 +1,4 @@
-"""The range of ε for a ResNet on CIFAR-10, and an Optuna study over it. Run beside a folder `cifar10/train/<class>`."""
+"""Find the range of ε for a ResNet on CIFAR-10 and search it with Optuna. Needs a folder `cifar10/train/<class>`."""
 
 import optuna
 import torch

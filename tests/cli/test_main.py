@@ -127,12 +127,13 @@ def test_wrong_usage(arguments: list[str], expected: str, small: CommandLine) ->
     assert "Traceback" not in err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("workload", "expected"),
     [
-        ("train: 'nowhere_at_all:f'", "there is no module nowhere_at_all. It is looked for beside the study file ("),
+        ("train: 'nowhere_at_all:f'", "no module named nowhere_at_all, neither beside the study file ("),
         ("train: 'code_of_mine:trian'", 'code_of_mine has no "trian". Did you mean "train"?'),
-        ("train: 'code_of_mine:number'", "code_of_mine:number is no function but 5; it is called as train(run)."),
+        ("train: 'code_of_mine:number'", "code_of_mine:number is not a function (got 5); it is called as train(run)."),
         ("train: 'raises:f'", "importing raises raises ZeroDivisionError: division by zero ({}/raises.py, line 2)."),
         (
             "train: 'needs_more:f'",
@@ -159,6 +160,7 @@ def test_wrong_code(workload: str, expected: str, own: CommandLine) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.thorough
 def test_a_metric_that_is_not_reported(own: CommandLine) -> None:
     """The first trial ends the study, not each of them: the study file is wrong, and nothing is settled."""
     code, _, err = own("run", "s.yaml", "--set", "workload.train=code_of_mine:reports_other")
@@ -173,7 +175,7 @@ def test_a_gpu_that_is_not_there(small: CommandLine, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     code, _, err = small("run", "s.yaml", "--set", "training={device: cuda, epochs: 1}")
     assert code == 2
-    assert "training.device: cuda is not there: torch sees 0 GPUs. Write auto or cpu." in err
+    assert "training.device: cuda is not available: torch sees 0 GPUs. Use auto or cpu." in err
 
 
 STORAGES = [
@@ -236,6 +238,7 @@ DAMAGED = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("what", "remedy"), DAMAGED, ids=lambda text: text)
 def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
     assert small("run", "s.yaml").code == 0
@@ -258,6 +261,7 @@ def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
         assert (small.folder / "runs" / "s" / "report.html").read_bytes() == report
 
 
+@pytest.mark.thorough
 def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert small("run", "s.yaml").code == 0
     place = small.folder / "runs" / "s"
@@ -271,7 +275,7 @@ def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeyp
     before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
     (place / "study.db").unlink()
     message = small.refuses("report", "runs/s")
-    assert f"trials.csv holds 1 trial, but sqlite:///{place}/study.db has none" in message
+    assert f"trials.csv has 1 trial, but sqlite:///{place}/study.db has none" in message
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -290,12 +294,12 @@ def test_wrong_directories(small: CommandLine) -> None:
 
 def test_a_probe_of_what_needs_none(small: CommandLine) -> None:
     message = small.refuses("probe", "s.yaml")
-    assert message == "s.yaml: search.eps gives the values itself, so there is nothing to probe; write eps: grid."
+    assert message == "s.yaml: search.eps sets the values, so there is nothing to probe; write eps: grid."
 
 
 def test_init_does_not_overwrite(small: CommandLine) -> None:
-    assert small.refuses("init", "s.yaml") == "s.yaml: exists already; name another file."
-    assert small.refuses("init", ".") == ".: exists already; name another file."
+    assert small.refuses("init", "s.yaml") == "s.yaml: already exists; name another file."
+    assert small.refuses("init", ".") == ".: already exists; name another file."
     assert "cannot be written (No such file or directory); name another" in small.refuses("init", "nowhere/s.yaml")
     assert "cannot be written (File name too long); name another file." in small.refuses("init", "x" * 300)
     assert (small.folder / "s.yaml").read_text() == SMALL
@@ -326,9 +330,7 @@ def installed(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         pytest.param(
             SMALL, ["run", "--dir", "s.yaml"], "(it is a file); name another with --dir DIR.", id="wrong place"
         ),
-        pytest.param(
-            "workload: {train: 'a:b'}", ["run"], "line 1: workload.train: there is no module a.", id="no module"
-        ),
+        pytest.param("workload: {train: 'a:b'}", ["run"], "line 1: workload.train: no module named a,", id="no module"),
         pytest.param(SMALL + "engine: {storage: x}", ["run"], "engine.storage: a URL that cannot", id="wrong storage"),
         pytest.param(None, ["probe"], "s.yaml: no such file. `", id="no file"),
     ],
@@ -358,12 +360,13 @@ def test_a_dataset_without_a_network(tmp_path: Path) -> None:
         )
     assert result.returncode == 2
     missing = f"{tmp_path}/data/FashionMNIST/raw/train-images-idx3-ubyte.gz"
-    assert f"epsearch: {missing} is not there and could not be downloaded" in result.stderr
-    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Else download http://" in result.stderr
+    assert f"epsearch: {missing} does not exist and could not be downloaded" in result.stderr
+    assert "set EPSEARCH_DATA to the folder that holds FashionMNIST/. Otherwise download http://" in result.stderr
     assert f"and save it as {missing}." in result.stderr
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
     folder = own.folder
     (folder / "code_of_mine.py").write_text(
@@ -380,14 +383,15 @@ def test_a_study_that_is_running_or_was_changed(own: CommandLine) -> None:
         assert first.wait(timeout=60) == 130
     message = own.refuses("run", "s.yaml", "--set", "optimizer.name=adamw", "--set", "training.epochs=3")
     assert message.splitlines() == [
-        f"{folder}/runs/s: holds a study that was run differently:",
+        f"{folder}/runs/s: the study in this run directory has other settings:",
         '  optimizer.name: was "adam", is "adamw"',
         "  optimizer.weight_decay: was 0.0, is 0.01",
         "  training.epochs: was null, is 3",
-        "Undo the change to go on with it, or start another with --dir DIR or a new name.",
+        "Undo the change to resume it, or start another study with --dir DIR or a new name.",
     ]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_run_does_not_print_the_password(small: CommandLine) -> None:
     """While it waits for a server that says nothing."""
     with listener(accepting=True) as (port, server):
@@ -428,9 +432,9 @@ def test_check(command_line: CommandLine) -> None:
     assert study == {**load_study(path).model_dump(), "metric": {"name": "accuracy", "goal": "maximize"}}
     assert lines == [
         f"Run directory    {command_line.folder}/runs/s",
-        "This study       25 trials, 251 epochs, over 5 values of eps (typical; the probe will tell)",
+        "This study       25 trials, 251 epochs, over 5 values of eps (estimate until probed)",
         "Without a probe  89 trials, 890 epochs, with 21 values of eps, 1e-10 to 1e10",
-        "Of these         5 trials of the baselines",
+        "Baselines        5 of these trials",
     ]
     assert not (command_line.folder / "runs").exists()
 
@@ -473,8 +477,8 @@ def test_check_of_a_sampler_and_of_own_code(own: CommandLine) -> None:
     )
     _, lines = resolved(own("check", "s.yaml").out)
     assert lines[1:] == [
-        "This study       40 trials, epochs as your code says, over a range of eps (typical; the probe will tell)",
-        "Without a probe  40 trials, epochs as your code says, the same over 20 decades",
+        "This study       40 trials, epochs set by your code, over a range of eps (estimate until probed)",
+        "Without a probe  40 trials, epochs set by your code, the same over 20 decades",
     ]
 
 
@@ -522,7 +526,7 @@ def test_every_name_is_listed(small: CommandLine) -> None:
     [
         *(row.path for row in OPTIMIZERS.values()),
         *(row.path for row in SAMPLERS.values() if row.path),
-        *PRUNERS.values(),
+        *(row.path for row in PRUNERS.values()),
         *(kind.make for kind in WORKLOADS.values()),
         *(row.load for kind in WORKLOADS.values() for row in kind.datasets.values()),
         *(row.make for kind in WORKLOADS.values() for row in (*kind.models.values(), *kind.families.values())),
@@ -548,7 +552,7 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     assert "Report        runs/s/report.html" in out
     code, out, _ = small("run", "runs/s/study.yaml")
     assert code == 0
-    assert "nothing to do: 1 trial settled already" in out
+    assert "nothing to do: 1 trial has finished" in out
     code, out, _ = small("report", "runs/s")
     assert (code, out) == (0, f"{small.folder}/runs/s/report.html\n")
     assert f"Did you mean {small.folder}/runs/s?" in small.refuses("report", "runs")

@@ -50,7 +50,8 @@ def finished(folder: StudyFolder) -> int:
     """Complete trials, as the report has them."""
     printed = shell(folder.path, f"{PROGRAM} report run --json")
     assert printed.returncode == 0, printed.stderr
-    return sum(trial["state"] == "complete" for trial in json.loads(printed.stdout)["trials"])
+    (outcome,) = json.loads(printed.stdout)
+    return sum(trial["state"] == "complete" for trial in outcome["trials"])
 
 
 FULL = "epsearch: standard output cannot be written (No space left on device)"
@@ -79,6 +80,7 @@ def test_a_reader_that_has_enough(study_folder: StudyFolder) -> None:
     assert (done.stdout, done.stderr) == ("\n", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("redirection", "complaint"),
     [
@@ -96,6 +98,7 @@ def test_a_study_does_not_need_its_output(redirection: str, complaint: str, stud
     assert finished(study_folder) == 12
 
 
+@pytest.mark.thorough
 def test_a_terminal_that_goes_away(study_folder: StudyFolder) -> None:
     """The kernel then sends SIGHUP to all of its processes, and fails what they write there."""
     study_folder.write(SLOW, engine={"workers": 2})
@@ -123,6 +126,7 @@ def test_a_terminal_that_goes_away(study_folder: StudyFolder) -> None:
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, ASCII])
 def test_an_output_that_is_not_utf_8(environment: dict[str, str], study_folder: StudyFolder) -> None:
     """The letters of the field in words, and others by their numbers."""

@@ -131,6 +131,7 @@ def recommended(output: str) -> list[str]:
     return lines[1:]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_command_of_a_verdict_runs(kind: str, shell: Shell) -> None:
     body, search, engine, expected = KINDS[kind]
@@ -152,6 +153,7 @@ def test_every_command_of_a_verdict_runs(kind: str, shell: Shell) -> None:
         assert "nothing to do" not in done.stdout, line
 
 
+@pytest.mark.thorough
 def test_advice_comes_to_an_end(shell: Shell) -> None:
     """Whoever follows every command of every verdict is never sent to a study that has been run."""
     waiting, seen = [shell.study(VALLEY, {"eps": EPS, "lr": 1e-2}, {})], []
@@ -166,6 +168,7 @@ def test_advice_comes_to_an_end(shell: Shell) -> None:
         assert len(seen) < 12, seen
 
 
+@pytest.mark.thorough
 def test_the_commands_after_an_interruption(shell: Shell) -> None:
     """Printed at Ctrl-C, and by the report of what there is: both resume the same study."""
     command = shell.study(
@@ -197,8 +200,8 @@ def test_the_commands_after_an_interruption(shell: Shell) -> None:
     for line in (advised, again):
         done = shell(line)
         assert done.returncode == 0, done.stderr
-        assert "run differently" not in done.stdout + done.stderr
-    assert "nothing to do: all 9 trials settled already" in done.stdout
+        assert "other settings" not in done.stdout + done.stderr
+    assert "nothing to do: all 9 trials have finished" in done.stdout
 
 
 def page_commands(page: Path) -> list[str]:
@@ -206,6 +209,7 @@ def page_commands(page: Path) -> list[str]:
     return [html.unescape(line) for block in blocks for line in block.splitlines() if not line.startswith("#")]
 
 
+@pytest.mark.thorough
 def test_every_command_of_a_page_runs_anywhere(shell: Shell) -> None:
     """Those of a verdict that large values of eps are best, and those to resume the study and to look at it."""
     assert shell(shell.study(RIDGE, {"eps": EPS, "lr": LR}, {})).returncode == 0
@@ -245,6 +249,7 @@ def serves(command: str, shell: Shell) -> None:
 # --- what messages name ---
 
 
+@pytest.mark.thorough
 def test_the_commands_of_messages(shell: Shell) -> None:
     """`init` where there is no study, `check` after it."""
     missing = shell(f"{INSTALLED} check study.yaml")
@@ -257,7 +262,7 @@ def test_the_commands_of_messages(shell: Shell) -> None:
     assert "This study       25 trials" in checked.stdout
     not_a_study = shell(f"echo 5 > five.yaml; {INSTALLED} check five.yaml")
     (init,) = re.findall("`(.*?)` writes a template", not_a_study.stderr)
-    assert "study.yaml: exists already" in shell(init).stderr
+    assert "study.yaml: already exists" in shell(init).stderr
 
 
 def test_the_command_that_installs_an_extra(shell: Shell) -> None:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from epsearch.core.numbers import label, listed, number, one_line, ordinal, percent, rounded
+from epsearch.core.messages import listed, one_line
+from epsearch.core.numbers import label, number, ordinal, percent, rounded
 from epsearch.records.text import measured, place
 from epsearch.report.figures.text import plotly_text
 from tests.report.sample import trial

@@ -72,6 +72,7 @@ def test_after_the_driver_was_killed(study_folder: StudyFolder, expected: dict[f
     assert (first.user_attrs["fail_reason"], retry.user_attrs["retry_of"]) == ("lost", 0)
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
     """Each try gets two epochs further, and the third finishes, all in one run."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
@@ -83,6 +84,7 @@ def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expe
     assert len(trials_of(study_folder)) == 3
 
 
+@pytest.mark.thorough
 def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
     """A trial that died as often as a run allows is retried by the next one, from the last try's file."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
@@ -95,6 +97,7 @@ def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[f
     assert [trial.user_attrs.get("retry_of") for trial in trials_of(study_folder)] == [None, None, None, 0, 3]
 
 
+@pytest.mark.thorough
 def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
     """It was mended since: what the old code had made of the model does not count."""
     breaking = "if run.eps == 1e-6 and epoch == 2: raise ValueError"
@@ -107,6 +110,7 @@ def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict
     assert re.sub(r"1e-06 ", "", " ".join(again)) == "0 1 2 0 1 2 3 4 5"
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_that_cannot_be_read(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
     """Power failed while it was written: its trial trains again, and the study is complete."""
     study_folder.write(MODULE.format(after="time.sleep(0.2)"), search={"lr": 1e-3}, training=KEEPING)
@@ -127,6 +131,7 @@ def test_a_checkpoint_that_cannot_be_read(study_folder: StudyFolder, expected: d
     assert f"the checkpoint {checkpoint} is deleted" in log
 
 
+@pytest.mark.thorough
 def test_our_own_loop(tmp_path: Path, study_folder: StudyFolder) -> None:
     """A declarative workload needs nothing written for it: the killed study's values are those of one left alone."""
     sections = {

@@ -16,6 +16,8 @@ from epsearch.records.trial import ERROR_LIMIT
 from tests.conftest import EPSEARCH, StudyFolder
 from tests.engines.test_interruptions import trials_of
 
+pytestmark = pytest.mark.thorough
+
 ONE_LR = {"lr": 1e-3}
 
 
@@ -47,7 +49,7 @@ def test_one_trial_raises(study_folder: StudyFolder) -> None:
     study_folder.write(module.format(broken=False), search=ONE_LR)
     second = study_folder.run()
     assert second.returncode == 0, second.stderr
-    assert "2 are settled by earlier runs" in second.stdout
+    assert "2 finished in earlier runs" in second.stdout
     trials = trials_of(study_folder)
     assert [t.state for t in trials] == [TrialState.FAIL, *[TrialState.COMPLETE] * 3]
     assert trials[3].user_attrs["retry_of"] == 0
@@ -322,6 +324,6 @@ def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) 
     (study_folder.path / "ballast").unlink()
     again = study_folder.run()
     # The page itself needs more than this disk has; the trials do not.
-    assert f"{kept} are settled by earlier runs" in again.stdout
+    assert f"{kept} finished in earlier runs" in again.stdout
     complete = [t for t in trials_of(study_folder) if t.state == TrialState.COMPLETE]
     assert len(complete) == 12

@@ -45,15 +45,15 @@ def stored(folder: StudyFolder) -> list[Trial]:
 @pytest.mark.parametrize(
     ("key", "value", "remedy"),
     [
-        ("workers", 2, "write name: optuna"),
-        ("trial_timeout", 5, "write name: optuna"),
-        ("max_failures", 1, "write name: optuna"),
+        ("workers", 2, "write name: optuna or ray"),
+        ("trial_timeout", 5, "write name: optuna or ray"),
+        ("max_failures", 1, "write name: optuna or ray"),
         ("address", "auto", "write name: ray"),
     ],
 )
 def test_keys_without_a_meaning_are_refused(key: str, value: object, remedy: str, study_folder: StudyFolder) -> None:
     file = study_folder.write("", engine={"name": "inline", key: value})
-    with pytest.raises(epsearch.UserError, match=f"engine.{key}: has no meaning for the engine inline; .*{remedy}"):
+    with pytest.raises(epsearch.UserError, match=f"engine.{key}: does not apply to the engine inline; .*{remedy}"):
         load_study(file)
 
 

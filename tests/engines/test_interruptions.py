@@ -17,6 +17,8 @@ from epsearch.search.queue import is_done
 from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 
+pytestmark = pytest.mark.thorough
+
 SLOW = """
     import time
 

@@ -27,6 +27,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
+pytestmark = pytest.mark.thorough
+
 RANKS = 2
 OPTIMIZERS = [*ADAPTIVE, "rmsprop, centered"]
 

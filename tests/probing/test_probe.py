@@ -54,7 +54,7 @@ def test_without_restore_the_model_stays_trained():
     ("batches", "keywords", "message"),
     [
         ([], {}, "batches is empty"),
-        (iter(batches()), {"epochs": 2}, "batches is used up after one epoch: give a list or a DataLoader"),
+        (iter(batches()), {"epochs": 2}, "batches is exhausted after one epoch: use a list or a DataLoader"),
         (batches(), {"epochs": 0}, "epochs must be at least 1, not 0"),
     ],
 )

@@ -153,5 +153,5 @@ class TestEpochs:
         training.epoch()
         after.record()
         assert after.history == recorded(3).history
-        with pytest.raises(UserError, match=r"history\.range is its range"):
+        with pytest.raises(UserError, match=r"Its range is history\.range"):
             _ = after.result

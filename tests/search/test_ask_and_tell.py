@@ -280,7 +280,7 @@ def test_the_best_trial_and_ties(memory: Memory) -> None:
 def test_another_study_of_the_same_name(memory: Memory) -> None:
     """The same cells trained differently are refused, and the message says what differs."""
     run_one(memory.open())
-    with pytest.raises(UserError, match=r"was run differently: training\.epochs was 2, is 3\. Choose another name\."):
+    with pytest.raises(UserError, match=r"has other settings:\n  training\.epochs: was 2, is 3\nUndo the change"):
         memory.open(training={"epochs": 3})
 
 

@@ -26,9 +26,9 @@ from tests.conftest import EPSEARCH, StudyFolder
 CLAIMANT = """
 import sys
 from pathlib import Path
-from epsearch.engines.lease import Lease
-from epsearch.engines.storage import open_storage
-from epsearch.errors import UserError
+from epsearch.search.lease import Lease
+from epsearch.search.storage import open_storage
+from epsearch.core.errors import UserError
 
 storage = open_storage(sys.argv[1])
 leases = []
@@ -43,6 +43,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.thorough
 def test_of_drivers_that_start_at_once_one_wins(storage_url: str) -> None:
     # Rounds without a table, with it, and with leases that have lapsed or whose process is gone.
     claimants = [
@@ -194,6 +195,7 @@ def assert_each_cell_once(url: str) -> None:
     assert not [t for t in trials(url) if t.state in (TrialState.RUNNING, TrialState.WAITING)]
 
 
+@pytest.mark.thorough
 def test_a_job_array(storage_url: str, study_folder: StudyFolder) -> None:
     """Four drivers that start together: one carries the study out, three say who does."""
     study_folder.write(SLOW, engine={"storage": storage_url})
@@ -212,6 +214,7 @@ def test_a_job_array(storage_url: str, study_folder: StudyFolder) -> None:
     assert_each_cell_once(storage_url)
 
 
+@pytest.mark.thorough
 def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_folder: StudyFolder) -> None:
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
@@ -226,6 +229,7 @@ def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_fol
     assert_each_cell_once(storage_url)
 
 
+@pytest.mark.thorough
 def test_a_study_is_taken_over(storage_url: str, study_folder: StudyFolder) -> None:
     """The first driver stops, also in the middle of an epoch, and nothing is lost or doubled."""
     study_folder.write(SLOW, engine={"storage": storage_url})

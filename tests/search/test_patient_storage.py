@@ -18,6 +18,8 @@ from tests.conftest import StudyFolder
 from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_settled
 from tests.servers import Server
 
+pytestmark = pytest.mark.thorough
+
 
 class Unreliable:
     """A storage whose connection drops at chosen commits: before them, or after them, unheard."""

@@ -14,6 +14,8 @@ from tests.conftest import EPSEARCH, StudyFolder
 from tests.postgresql import PostgreSQL
 from tests.search.test_study import Opened
 
+pytestmark = pytest.mark.thorough
+
 PASSWORD = "s3cret/p@ss:word"
 QUOTED = "s3cret%2Fp%40ss%3Aword"
 

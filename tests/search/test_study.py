@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
+from epsearch.core.errors import UserError
 from epsearch.records.trial import ERROR_LIMIT, Ending, Trial
 from epsearch.search.active_trial import ActiveTrial
 from epsearch.search.results import SEED_EPOCHS, records
@@ -157,3 +158,14 @@ def test_an_error_of_surrogates_alone_stays_bounded(tmp_path: Path) -> None:
     assert len(ending.error) == ERROR_LIMIT
     ending.save(tmp_path / "ending.json")
     assert Ending.load(tmp_path / "ending.json") == ending
+
+
+def test_a_storage_that_holds_a_study_with_other_settings(study_folder: StudyFolder) -> None:
+    Opened(study_folder)
+    with pytest.raises(UserError) as error:
+        Opened(study_folder, epochs=5)
+    assert str(error.value).splitlines() == [
+        'the run directory\'s study.db: the study "test" has other settings:',
+        "  training.epochs: was 4, is 5",
+        "Undo the change to resume it, or choose another name.",
+    ]

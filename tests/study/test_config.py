@@ -153,25 +153,25 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "trials together by Ray": (
         "engine: {name: ray, together: 4}",
-        "engine.together: has no meaning for the engine ray",
+        "engine.together: does not apply to the engine ray",
     ),
     "address without Ray": (
         "engine: {address: auto}",
-        "line 2: engine.address: has no meaning for the engine optuna; remove it, or write name: ray.",
+        "line 2: engine.address: does not apply to the engine optuna; remove it, or write name: ray.",
     ),
     "resources without Ray": (
         "engine: {resources: {gpu: 1}}",
-        "engine.resources: has no meaning for the engine optuna",
+        "engine.resources: does not apply to the engine optuna",
     ),
     "scheduler without Ray": (
         "engine: {pruner: asha}",
-        "line 2: engine.pruner: asha is a scheduler of Ray Tune; write engine.name: ray, or choose a pruner of "
-        "Optuna's: none, median",
+        "line 2: engine.pruner: asha works only with the engine ray; write name: ray, or choose one of "
+        "Optuna's pruners: none, median",
     ),
     "GPU that Ray does not give": (
         "training: {device: cuda}\nengine: {name: ray}",
-        "engine.resources: Ray shows a trial the GPUs that it is given, and it is given none; for cuda write "
-        "resources: {gpu: 1}, or a share.",
+        "engine.resources: with the engine ray, a trial sees only the GPUs that it is given here, and it is given "
+        "none; for cuda write resources: {gpu: 1}, or a share of one.",
     ),
     "no workers": ("engine: {workers: 0}", "engine.workers: expected a number of at least 1, found 0."),
     "part of an example": ("training: {batch_size: 12.8}", "batch_size: expected a whole number, found 12.8."),
@@ -241,7 +241,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "wilcoxon with one seed": (
         "engine: {pruner: wilcoxon}",
-        "wilcoxon compares trials seed by seed; give it at least two",
+        "wilcoxon compares trials seed by seed; it needs at least two",
     ),
     # The name becomes a directory.
     "slash in the name": ("name: a/b", "line 2: name: 'a/b' cannot name a run directory: no slashes"),

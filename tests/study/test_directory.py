@@ -79,8 +79,8 @@ def test_a_changed_study_is_refused(
     with pytest.raises(UserError) as error:
         take(tmp_path, *after)
     first, *changed, last = str(error.value).splitlines()
-    assert first == f"{tmp_path}/run: holds a study that was run differently:"
-    assert last == "Undo the change to go on with it, or start another with --dir DIR or a new name."
+    assert first == f"{tmp_path}/run: the study in this run directory has other settings:"
+    assert last == "Undo the change to resume it, or start another study with --dir DIR or a new name."
     for difference in differences:
         assert any(difference in line for line in changed)
     assert not [line for line in changed if "search." in line and "search." not in str(differences)]

@@ -16,8 +16,8 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from epsearch import pipeline
 from epsearch.cli import main as cli
+from epsearch.cli import own_code
 
 VALID: list[dict[str, Any]] = [
     {"workload": {"name": "vision", "dataset": "digits", "model": "mlp"}},
@@ -113,7 +113,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("EPSEARCH_STORAGE", raising=False)
-        patch.setattr(pipeline, "check_own_code", lambda config: None)
+        patch.setattr(own_code, "check_own_code", lambda config: None)
         yield folder
     for number, handler in handlers.items():
         signal.signal(number, handler)

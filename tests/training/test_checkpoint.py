@@ -232,7 +232,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_nothing_else(
     (tmp_path / "c.pt").mkdir()
     own_loop(kept.run(own_study()))
     assert kept.told == whole.told
-    assert "no checkpoint could be written" in capsys.readouterr().err
+    assert "could not write the checkpoint" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["c.pt"]
 
 
@@ -278,7 +278,7 @@ def unreadable(kept: bytes, path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 def test_a_checkpoint_that_cannot_be_read_is_deleted(
     damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log has it, and the trial starts from its beginning."""
+    """The log says so, and the trial starts from the beginning."""
     tasks, file = StudyTasks(own_study(seeds=[3, 4])), tmp_path / "c.pt"
     whole, ending = trial(tasks, None)
     with pytest.raises(Killed):
@@ -290,7 +290,7 @@ def test_a_checkpoint_that_cannot_be_read_is_deleted(
     assert trial(tasks, file) == (whole, ending)
     assert ending.kind == "finished"
     assert not any(seen), "the file was deleted before the first epoch"
-    assert f"the checkpoint {file} is deleted, and training starts from its beginning" in capsys.readouterr().err
+    assert f"deleted the checkpoint {file}; training starts from the beginning" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_model_is_deleted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,6 +227,7 @@ def test_channels_last_changes_where_numbers_lie_and_nothing_else() -> None:
     assert run.measure().layers[0].numel == 8 * 3 * 9
 
 
+@pytest.mark.thorough
 def test_a_compiled_model_learns_what_it_would_otherwise() -> None:
     compiled = config(training={"compile": True, "epochs": 2})
     # Dropout would draw other random numbers.

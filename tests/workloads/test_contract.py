@@ -116,6 +116,7 @@ class Short:
 
 
 class TestEveryWorkload:
+    @pytest.mark.thorough
     def test_same_weights_and_batches_for_a_seed(self, make: Callable[..., Workload]) -> None:
         """Every cell of a seed starts alike and sees the same, whatever the model drew in between."""
         workload, seen = make(), []
@@ -129,12 +130,14 @@ class TestEveryWorkload:
         for one, other in zip(*seen, strict=True):
             assert torch.equal(one, other)
 
+    @pytest.mark.thorough
     def test_another_epoch_and_another_seed_are_in_another_order(self, make: Callable[..., Workload]) -> None:
         workload = make()
         orders = [list(itertools.islice(batches(workload, *key), 3)) for key in ((0, 0), (0, 1), (1, 0))]
         assert not same(orders[0], orders[1])
         assert not same(orders[0], orders[2])
 
+    @pytest.mark.thorough
     def test_learns(self, make: Callable[..., Workload]) -> None:
         workload = make()
         seed_all(0)
@@ -151,6 +154,7 @@ class TestEveryWorkload:
             losses.append(loss.item())
         assert sum(losses[-2:]) < sum(losses[:2])
 
+    @pytest.mark.thorough
     def test_evaluates_what_it_reports(self, make: Callable[..., Workload], request: pytest.FixtureRequest) -> None:
         workload = make()
         kind, dataset, _ = request.node.callspec.params["make"]
@@ -164,6 +168,7 @@ class TestEveryWorkload:
         assert all(type(value) is float for value in metrics.values())
         assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
+    @pytest.mark.thorough
     def test_a_batch_of_one(self, make: Callable[..., Workload]) -> None:
         workload = make(batch_size=1)
         model = workload.model().train()
@@ -185,6 +190,7 @@ class TestEveryWorkload:
             assert loss.device.type == device.type
             loss.backward()
 
+    @pytest.mark.thorough
     def test_resumes_exactly(self, make: Callable[..., Workload], tmp_path: Path) -> None:
         """In float64, killed in its second epoch: the rest is what it would have been. Evaluation is in eval mode."""
         set_precision("float64")

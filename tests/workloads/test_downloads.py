@@ -127,7 +127,7 @@ def test_what_came_was_whole_already(server: Server, tmp_path: Path, part: bytes
 
 
 def test_another_file(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"what came has the MD5 sum {SUM}, not {'0' * 32}"):
+    with pytest.raises(UserError, match=f"its MD5 sum is {SUM}, not {'0' * 32}"):
         fetch(server.download(md5="0" * 32), tmp_path)
     assert list((tmp_path / "some").iterdir()) == []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from epsearch.core.averages import difference
-from epsearch.core.numbers import count, label, listed, one_line
+from epsearch.core.messages import listed, one_line
+from epsearch.core.numbers import count, label
 from epsearch.records.outcome import Outcome
 from epsearch.records.text import measured, place
 from epsearch.report.figures.baseline import BASELINE
@@ -53,7 +54,7 @@ def _best(outcome: Outcome) -> str:
         return f"No trial of {outcome.optimizer} is complete yet." if outcome.trials else ""
     best = outcome.best
     return (
-        f"Best {one_line(outcome.metric)}: {measured(best)}, {outcome.optimizer} with {place(best)} "
+        f"Best {one_line(outcome.metric, 60)}: {measured(best)}, {outcome.optimizer} with {place(best)} "
         f"(trial {best.number})."
     )
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from epsearch.core.averages import root_mean_square
-from epsearch.core.numbers import SYMBOLS, count, label, listed, number, one_line, percent, rounded
+from epsearch.core.messages import listed, one_line
+from epsearch.core.numbers import SYMBOLS, count, label, number, percent, rounded
 from epsearch.records.outcome import Outcome
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.advice import Advice, bounds, resume
@@ -194,7 +195,7 @@ def _against(which: str, eps: float, value: float | None, outcome: Outcome) -> s
     best = outcome.best
     assert best is not None
     assert best.value is not None
-    metric = one_line(outcome.metric)
+    metric = one_line(outcome.metric, 60)
     at = f"At the {which} ε, {label('eps', eps)}, "
     if value is None:
         return f"{at}no trial was completed."

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from epsearch.core.numbers import label, one_line, percent, rounded
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import label, percent, rounded
 from epsearch.records.epsilon import power_of_ten
 from epsearch.records.probe import BINS_PER_DECADE, Histogram, ProbeResult
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line
 
 
 def plotly_text(text: str, limit: int = 60) -> str:

@@ -9,7 +9,8 @@ from html import escape
 import plotly.graph_objects as go
 
 from epsearch.core.errors import UserError
-from epsearch.core.numbers import count, label, listed, one_line, percent
+from epsearch.core.messages import listed, one_line
+from epsearch.core.numbers import count, label, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.text import measured, place
 from epsearch.report.analysis.verdict import verdict
@@ -43,7 +44,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
     """
     judged = {(outcome.metric, outcome.goal) for outcome in outcomes}
     if len(judged) > 1:
-        ways = [f"{outcome.directory}: {one_line(outcome.metric)}, {outcome.goal}" for outcome in outcomes]
+        ways = [f"{outcome.directory}: {one_line(outcome.metric, 60)}, {outcome.goal}" for outcome in outcomes]
         metrics = one_line(listed(ways), 400)
         raise UserError(f"Runs that were judged by different metrics cannot be compared ({metrics}).")
     ordered = sorted(outcomes, key=_rank)
@@ -60,7 +61,8 @@ def _won(ordered: Sequence[Outcome]) -> str:
     first, *others = ordered
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."
-    text = f"{_name(first, ordered)} is best: {one_line(first.metric)} {measured(first.best)} with {place(first.best)}."
+    metric = one_line(first.metric, 60)
+    text = f"{_name(first, ordered)} is best: {metric} {measured(first.best)} with {place(first.best)}."
     tolerance = verdict(first).tolerance
     if tolerance is None:
         return f"{text} Its study is too small to tell whether by more than chance."
@@ -80,7 +82,7 @@ def _rank(outcome: Outcome) -> tuple[bool, float]:
 def _name(outcome: Outcome, among: Sequence[Outcome]) -> str:
     """The study's name, and its directory's too where two have one name."""
     twice = sum(other.name == outcome.name for other in among) > 1
-    return one_line(f"{outcome.name} ({outcome.directory.name})" if twice else outcome.name)
+    return one_line(f"{outcome.name} ({outcome.directory.name})" if twice else outcome.name, 60)
 
 
 def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
@@ -89,7 +91,7 @@ def _row(outcome: Outcome, among: Sequence[Outcome]) -> list[str]:
     return [
         _name(outcome, among),
         outcome.optimizer,
-        one_line(outcome.metric),
+        one_line(outcome.metric, 60),
         measured(best) if best is not None else "",
         place(best) if best is not None else "",
         f"{label('eps', probe.range.lower)} to {label('eps', probe.range.upper)}" if probe is not None else "given",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from epsearch.core.numbers import label, one_line, percent
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import label, percent
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.text import measured, place
@@ -17,7 +18,7 @@ def probe_html(result: ProbeResult) -> str:
     low, high = result.range.lower, result.range.upper
     shares = [[label("eps", eps), percent(result.adaptive_fraction(eps))] for eps in result.range.grid()]
     return (
-        f"<p><b>Range of ε: {label('eps', low)} to {label('eps', high)}</b> ({escape(one_line(result.optimizer))}, "
+        f"<p><b>Range of ε: {label('eps', low)} to {label('eps', high)}</b> ({escape(one_line(result.optimizer, 60))}, "
         f"{len(result.layers)} layers)</p>{table(['ε', 'share of ẑ above it'], shares, text=set())}"
     )
 
@@ -29,7 +30,7 @@ def outcome_html(outcome: Outcome) -> str:
     best = sorted(complete, key=lambda trial: -sign * (trial.value or 0.0))[:5]
     rows = [[trial.optimizer, place(trial), measured(trial)] for trial in best]
     return (
-        f"<p><b>{escape(one_line(outcome.name))}: {escape(verdict(outcome).headline)}</b></p>"
-        f"{table(['optimizer', 'at', one_line(outcome.metric)], rows, text={0, 1})}"
+        f"<p><b>{escape(one_line(outcome.name, 60))}: {escape(verdict(outcome).headline)}</b></p>"
+        f"{table(['optimizer', 'at', one_line(outcome.metric, 60)], rows, text={0, 1})}"
         f"<p>{len(outcome.trials)} trials; all of them in {escape(str(outcome.directory / 'report.html'))}</p>"
     )

@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from epsearch.core.commands import command as epsearch
-from epsearch.core.numbers import count, label, number, one_line, percent, rounded
+from epsearch.core.messages import one_line
+from epsearch.core.numbers import count, label, number, percent, rounded
 from epsearch.core.version import __version__
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import Layer
@@ -104,7 +105,7 @@ def _head(outcome: Outcome) -> str:
         powers = count(len(found.grid()), "power")
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
     if outcome.best is not None:
-        facts.append((f"Best {one_line(outcome.metric)}", number(outcome.best.value or 0.0), place(outcome.best)))
+        facts.append((f"Best {one_line(outcome.metric, 60)}", number(outcome.best.value or 0.0), place(outcome.best)))
     complete = sum(trial.state == "complete" for trial in outcome.trials)
     facts.append(("Trials complete", f"{complete} of {len(outcome.trials)}", ""))
     cards = "".join(

@@ -16,8 +16,7 @@ from typing import Any
 from epsearch.core.commands import install
 from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
-from epsearch.core.messages import suggestion
-from epsearch.core.numbers import one_line
+from epsearch.core.messages import one_line, suggestion
 from epsearch.records.outcome import Outcome
 from epsearch.report.figures.gallery import figures
 from epsearch.report.output.csv import COLUMNS
@@ -41,7 +40,7 @@ def formats_of(names: Sequence[str]) -> list[str]:
     known = [*IMAGES, PARQUET]
     for name in names:
         if name not in known:
-            raise UserError(f"--export {one_line(name)}: there is no such format. {suggestion(name, known)}")
+            raise UserError(f"--export {one_line(name, 60)}: there is no such format. {suggestion(name, known)}")
     return [form for form in known if form in names]
 
 

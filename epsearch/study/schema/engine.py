@@ -82,17 +82,5 @@ class EngineSection(Section):
     @property
     def concurrent(self) -> bool:
         """Whether a trial may be asked for while others are under way."""
-        if self.name == "ray":
-            return self.workers != 1
-        return (self.workers or 1) * self.together > 1
-
-
-REMEDIES = {
-    "workers": "remove it, or write name: optuna",
-    "together": "remove it: each trial has its own process there",
-    "max_failures": "remove it, or write name: optuna",
-    "trial_timeout": "remove it, or write name: optuna",
-    "address": "remove it, or write name: ray",
-    "resources": "remove it, or write name: ray",
-}
-"""The keys that not every engine takes, and what to do about one under another engine."""
+        workers = self.workers or ENGINES[self.name].workers
+        return workers is None or workers * self.together > 1

@@ -16,17 +16,17 @@ from epsearch.workloads.downloads import fetch_all
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
 HELD_OUT = 20
-"""A text without parts of its own is cut into 20: the last part is for testing, the one before for validation."""
+"""A text without its own split is cut into 20 parts: the last is the test part, the one before the validation part."""
 
 SHORTEST = 1000
-"""Tokens of the shortest text: its test part is 50 tokens then."""
+"""Tokens in the shortest accepted text; its test part has 50 tokens."""
 
 STDLIB_CHARACTERS = 2_000_000
-"""How much of Python's sources is read."""
+"""How many characters of Python's sources are read."""
 
 
 class TextData(NamedTuple):
-    """Token numbers (N,) int64 of each part, in the text's order, and what each number stands for."""
+    """Token indices (N,) int64 of each part, in text order, and the token of each index."""
 
     train: torch.Tensor
     validation: torch.Tensor
@@ -35,19 +35,19 @@ class TextData(NamedTuple):
 
     @property
     def vocabulary(self) -> int:
-        """Number of different tokens."""
+        """Number of distinct tokens."""
         return len(self.tokens)
 
     def to(self, device: torch.device) -> TextData:
-        """With all parts on `device`."""
+        """Move all parts to `device`."""
         return TextData(self.train.to(device), self.validation.to(device), self.test.to(device), self.tokens)
 
 
 def ptb() -> TextData:
-    """Penn TreeBank as Mikolov prepared it: 929,589 words for training, 10,000 different ones, `<eos>` at line ends.
+    """Penn TreeBank as prepared by Mikolov: 929,589 training words, 10,000 distinct, `<eos>` at line ends.
 
     Raises:
-        UserError: it is not in the data folder and cannot be downloaded.
+        UserError: the dataset is not in the data folder and cannot be downloaded.
     """
     fetch_all("ptb")
     folder = data_folder() / "ptb"
@@ -55,25 +55,25 @@ def ptb() -> TextData:
 
 
 def war_and_peace() -> TextData:
-    """Tolstoy's War and Peace in characters, 3.2 million.
+    """Tolstoy's War and Peace, 3.2 million characters.
 
     Raises:
-        UserError: it is not in the data folder.
+        UserError: the text is not in the data folder.
     """
     path = data_folder() / "war-and-peace" / "warandpeace.txt"
     if not path.exists():
         raise UserError(
-            f"War and Peace is not in {path}: save Project Gutenberg's plain text of it there "
+            f"War and Peace is not in {path}: save Project Gutenberg's plain text there "
             f"(https://www.gutenberg.org/ebooks/2600), or set {DATA_VARIABLE} to the folder that holds war-and-peace/."
         )
     return _from_one(path, _read(path), "character")
 
 
 def python_stdlib() -> TextData:
-    """The first 2 million characters of the sources of this Python's standard library: a text every machine has.
+    """The first 2 million characters of the sources of Python's standard library, available on every machine.
 
     Raises:
-        UserError: this Python has no sources of its library.
+        UserError: the sources are not installed.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     text = ""
@@ -85,26 +85,26 @@ def python_stdlib() -> TextData:
 
 
 def text(path: Path, level: Literal["character", "word"] = "character") -> TextData:
-    """A UTF-8 text of the user's: the last 5 % for testing, the 5 % before for validation.
+    """The user's UTF-8 text: the last 5% is the test part, the 5% before it the validation part.
 
     Raises:
-        UserError: it cannot be read, is not UTF-8, or is too short.
+        UserError: the file cannot be read, is not UTF-8, or is too short.
     """
     return _from_one(path, _read(path), level)
 
 
 def _read(path: Path) -> str:
     try:
-        # utf-8-sig: a mark that an editor put before the text is no character of it.
+        # utf-8-sig removes a byte order mark.
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text (byte {error.start}); convert it, e.g. with iconv.") from error
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); convert it, e.g. with iconv.") from error
     except OSError as error:
         raise UserError(f"The text {path} cannot be read ({error.strerror or error}).") from error
 
 
 def _words(text: str) -> list[str]:
-    """Words between white space, and `<eos>` for the end of each line."""
+    """Words separated by white space, with `<eos>` at the end of each line."""
     return text.replace("\n", f" {END_OF_LINE} ").split()
 
 
@@ -120,11 +120,11 @@ def _from_parts(parts: list[list[str]]) -> TextData:
 
 
 def _from_one(path: Path, text: str, level: Literal["character", "word"]) -> TextData:
-    """A text without parts of its own."""
+    """Data from a text without its own split."""
     if level == "word":
         words = _words(text)
         return _from_parts([words[part] for part in _parts(path, len(words), "words")])
-    # Millions of characters: NumPy looks each up by its code point, in one step for all.
+    # Millions of characters: NumPy looks up all code points at once.
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     cut = [codes[part] for part in _parts(path, len(codes), "characters")]
     alphabet = np.flatnonzero(np.bincount(cut[0]))
@@ -135,7 +135,7 @@ def _from_one(path: Path, text: str, level: Literal["character", "word"]) -> Tex
 
 
 def _parts(path: Path, length: int, unit: str) -> tuple[slice, slice, slice]:
-    """Where training, validation and test part lie in a text of `length` tokens."""
+    """The training, validation and test part of a text of `length` tokens."""
     if length < SHORTEST:
         raise UserError(f"The text {path} has {length:,} {unit}; at least {SHORTEST:,} are needed.")
     held_out = length // HELD_OUT

@@ -1,6 +1,6 @@
-"""A decoder-only transformer of GPT-2's kind (Radford et al., 2019), of the size that `language_models.gpt` says.
+"""A decoder-only transformer like GPT-2 (Radford et al., 2019); see `models.gpt` for its size.
 
-Notation: T steps through time, B streams of text, E features.
+Notation: T time steps, B streams of text, E features.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class GPT(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
         for name, weight in self.named_parameters():
-            # Each block adds to the residual stream twice; scaled so, its variance does not grow with depth.
+            # Each block adds to the residual stream twice; this scale keeps its variance independent of depth.
             if name.endswith("_out.weight"):
                 nn.init.normal_(weight, std=INITIAL_STD / math.sqrt(2 * blocks))
 
     def forward(self, tokens: torch.Tensor, state: None = None) -> tuple[torch.Tensor, None]:
-        """(T, B) tokens, T at most `longest` -> (T, B, E), which `decoder` makes logits of; carries no state."""
+        """(T, B) tokens, T at most `longest` -> (T, B, E) features for `decoder`, and no state."""
         features = self.embedding(tokens.t()) + self.positions.weight[: len(tokens)]
         features = self.dropout(features)
         for block in self.blocks:
@@ -46,7 +46,7 @@ class GPT(nn.Module):
 
 
 class _Block(nn.Module):
-    """Causal self-attention, then an MLP of four times the width, each added to what came in: (B, T, E) -> same."""
+    """Causal self-attention, then an MLP four times as wide, each with a residual connection: (B, T, E) -> same."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class _Block(nn.Module):
     def _attention(self, features: torch.Tensor) -> torch.Tensor:
         # (B, T, 3 E) -> three times (B, heads, T, E / heads)
         query, key, value = self.attention_in(features).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        # No dropout of the attention itself: with it a CPU has no fused kernel, and a step takes a fifth longer.
+        # No dropout inside the attention: a CPU has no fused kernel for it, and a step would take a fifth longer.
         attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         mixed: torch.Tensor = self.attention_out(attended.transpose(1, 2).flatten(2))
         return mixed

@@ -1,4 +1,4 @@
-"""Language modelling: streams of text read side by side in pieces, the hidden state carried from piece to piece."""
+"""Language modeling: parallel streams of text in pieces, with the hidden state carried from piece to piece."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch import nn
 
 from epsearch.core.errors import UserError
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.language.data import TextData
 from epsearch.workloads.language.models import State
 from epsearch.workloads.language.token_loss import token_loss
 
 BPTT = 70
-"""Steps through time of a piece of text, unless the study says."""
+"""Default number of time steps in a piece of text."""
 
 LONGER = 20
-"""How far the length of a piece may exceed `bptt`."""
+"""How many steps longer than `bptt` a piece may be."""
 
 SHORTEST = 5
-"""Steps of the shortest piece that is drawn."""
+"""Time steps of the shortest piece."""
 
 EVALUATION_STREAMS = 10
 
 
 class TextBatch(NamedTuple):
-    """A piece of each stream: tokens and the ones that follow them, (T, B); `fresh`: nothing comes before it."""
+    """A piece of each stream: tokens and the next tokens, (T, B). `fresh` marks the start of the streams."""
 
     tokens: torch.Tensor
     targets: torch.Tensor
@@ -40,7 +40,7 @@ class LanguageWorkload:
     """Predicts the next token; reports `perplexity` (e to the loss) and `loss` (mean cross-entropy) on the test part.
 
     Raises:
-        UserError: the dataset is not there, or the text is too short for the batch size.
+        UserError: the dataset is missing, or the text is too short for the batch size.
     """
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
@@ -50,8 +50,8 @@ class LanguageWorkload:
         needed = batch_size * (SHORTEST + 1)
         if len(train) < needed:
             raise UserError(
-                f"{config.where('training.batch_size')}: {batch_size} texts side by side need {needed:,} tokens at "
-                f"least, and {section.dataset} has {len(train):,} for training; lower it."
+                f"{config.where('training.batch_size')}: a batch of {batch_size} streams needs at least {needed:,} "
+                f"tokens, but {section.dataset} has {len(train):,} for training; use a smaller batch_size."
             )
         if len(judged) < 2 * EVALUATION_STREAMS:
             raise UserError(
@@ -65,12 +65,12 @@ class LanguageWorkload:
         self._states: WeakKeyDictionary[nn.Module, State | None] = WeakKeyDictionary()
 
     def model(self) -> nn.Module:
-        """The network for the data's vocabulary and the longest piece there can be."""
+        """Create the model for the data's vocabulary and the longest possible piece."""
         return self._make_model(self._vocabulary, self._bptt + LONGER)
 
     def train_batches(self, epoch: int) -> Iterator[TextBatch]:
-        """The streams from their beginning to their end, each batch where the one before ended."""
-        # A generator of its own: what the model draws (dropout) must not change the lengths.
+        """The streams from start to end; each batch continues the one before."""
+        # A separate generator: random numbers drawn by the model (dropout) must not change the lengths.
         generator = torch.Generator().manual_seed(torch.initial_seed())
         start, end = 0, len(self._train) - 1
         while start < end:
@@ -79,17 +79,17 @@ class LanguageWorkload:
             start = stop
 
     def loss(self, model: nn.Module, batch: TextBatch) -> torch.Tensor:
-        """Mean cross-entropy of a token; the gradient reaches back to the beginning of the piece."""
-        # Kept for each model: several are trained in turn on the same batches, and evaluated in between.
+        """Mean cross-entropy per token; the gradient is truncated at the start of the piece."""
+        # One state per model: several are trained in turn on the same batches, with evaluations in between.
         features, state = model(batch.tokens, None if batch.fresh else self._states.get(model))
         self._states[model] = state and [tuple(part.detach() for part in layer) for layer in state]
         return token_loss(cast(nn.Linear, model.decoder), features, batch.targets)
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Perplexity and loss over the part in ten streams, each in pieces of `bptt`.
+        """Perplexity and loss over ten streams, in pieces of `bptt`.
 
-        Left out are the tokens that do not fill the streams, at most nine, and the first of each, which nothing
-        precedes. A model without a state sees no further back than the piece.
+        Excludes the tokens that do not fill the streams (at most nine) and the first of each stream, which nothing
+        precedes. A model without state sees only the current piece.
         """
         loss = torch.zeros((), device=self._judged.device, dtype=torch.float64)
         state = None
@@ -100,20 +100,20 @@ class LanguageWorkload:
             targets = self._judged[start + 1 : stop + 1]
             loss += token_loss(cast(nn.Linear, model.decoder), features, targets) * (stop - start)
         loss /= end
-        # torch's exp is infinite where math's would raise.
+        # torch's exp returns infinity where math.exp would raise.
         return {"perplexity": loss.exp().item(), "loss": loss.item()}
 
 
 def streams(tokens: torch.Tensor, count: int) -> torch.Tensor:
-    """A text (N,) cut into `count` streams side by side: (N // count, count), the few tokens left over dropped."""
+    """Cut a text (N,) into `count` parallel streams (N // count, count), dropping the remainder."""
     length = len(tokens) // count
     return tokens[: length * count].view(count, length).t().contiguous()
 
 
 def piece_length(bptt: int, generator: torch.Generator) -> int:
-    """Steps of the next piece, as in AWD-LSTM (arXiv:1708.02182): around `bptt`, one time in 20 around half of it.
+    """Random length of the next piece, as in AWD-LSTM (arXiv:1708.02182): around `bptt`, or half of it 1 time in 20.
 
-    So that the pieces of an epoch begin at other tokens than those of the epoch before.
+    Random lengths make the pieces start at different tokens in every epoch.
     """
     mean = bptt if torch.rand((), generator=generator).item() < 0.95 else bptt / 2
     length = int(mean + 5 * torch.randn((), generator=generator).item())
@@ -121,7 +121,7 @@ def piece_length(bptt: int, generator: torch.Generator) -> int:
 
 
 def _parts(data: TextData, validation: float | str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """What to train on, and what trials are judged by."""
+    """The training tokens and the held-out tokens."""
     if validation is None:
         return data.train, data.test
     if isinstance(validation, str):

@@ -1,4 +1,4 @@
-"""Tables of numbers that come with scikit-learn."""
+"""Tabular datasets bundled with scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEST_SHARE = 0.2
 
 
 class TableData(NamedTuple):
-    """Rows (N, features) and what is to be predicted of them (N,): int64 classes, or floats for a regression."""
+    """Rows (N, features) and targets (N,): int64 classes, or floats for regression."""
 
     train_rows: torch.Tensor
     train_targets: torch.Tensor
@@ -21,7 +21,7 @@ class TableData(NamedTuple):
 
     @property
     def is_regression(self) -> bool:
-        """Whether the targets are numbers, not classes."""
+        """Whether the targets are numbers rather than classes."""
         return self.train_targets.is_floating_point()
 
     @property
@@ -31,52 +31,52 @@ class TableData(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Numbers that a model predicts: one for each class, or the one number."""
+        """Number of model outputs: one per class, or 1 for regression."""
         return 1 if self.is_regression else int(self.train_targets.max()) + 1
 
     def hold_out(self, share: float) -> TableData:
-        """With a share of the training rows in place of the test rows.
+        """Replace the test rows by a share of the training rows.
 
         Raises:
             UserError: the share has fewer rows than there are classes.
         """
         return _split(self.train_rows, self.train_targets, share)
 
-    def normalised(self) -> TableData:
-        """Z-scores of each column, and of a regression's targets, by the training rows' mean and deviation."""
+    def normalized(self) -> TableData:
+        """Z-scores of the columns, and of regression targets, with the training rows' mean and standard deviation."""
         train_rows, test_rows = _z_scores(self.train_rows, self.test_rows)
         targets = self.train_targets, self.test_targets
         train_targets, test_targets = _z_scores(*targets) if self.is_regression else targets
         return TableData(train_rows, train_targets, test_rows, test_targets)
 
     def to(self, device: torch.device) -> TableData:
-        """On `device`."""
+        """Move to `device`."""
         return TableData(*(tensor.to(device) for tensor in self))
 
 
 def iris() -> TableData:
-    """Fisher's irises: 150 flowers, 4 lengths, 3 species."""
+    """Fisher's iris data: 150 flowers, 4 lengths, 3 species."""
     from sklearn.datasets import load_iris
 
     return _bundled(load_iris())
 
 
 def wine() -> TableData:
-    """178 wines, 13 measurements, 3 growers."""
+    """178 wines, 13 measurements, 3 growers (classes)."""
     from sklearn.datasets import load_wine
 
     return _bundled(load_wine())
 
 
 def breast_cancer() -> TableData:
-    """Wisconsin's breast masses: 569 of them, 30 measurements, malignant or benign."""
+    """Breast Cancer Wisconsin: 569 masses, 30 measurements, malignant or benign."""
     from sklearn.datasets import load_breast_cancer
 
     return _bundled(load_breast_cancer())
 
 
 def diabetes() -> TableData:
-    """442 patients, 10 measurements, and how far the disease went on within a year: a regression."""
+    """442 patients, 10 measurements, disease progression after one year: regression."""
     from sklearn.datasets import load_diabetes
 
     return _bundled(load_diabetes())
@@ -93,7 +93,7 @@ def _bundled(bunch: Any) -> TableData:
 
 
 def _split(rows: torch.Tensor, targets: torch.Tensor, share: float) -> TableData:
-    """The same split always; of each class the same share."""
+    """A fixed, stratified split."""
     from sklearn.model_selection import train_test_split
 
     classes = None if targets.is_floating_point() else targets

@@ -1,4 +1,4 @@
-"""Networks for rows of a table. Each takes the number of columns and the number of outputs."""
+"""Models for tabular data. Each takes the number of columns and the number of outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 def linear(features: int, outputs: int) -> nn.Module:
-    """Logistic regression; linear regression where a number is predicted."""
+    """Logistic regression, or linear regression for numeric targets."""
     return nn.Linear(features, outputs)
 
 

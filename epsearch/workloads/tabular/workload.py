@@ -1,4 +1,4 @@
-"""Classification and regression of rows of a table."""
+"""Classification and regression on tabular data."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.tabular.data import TableData
 
 TableBatch = tuple[torch.Tensor, torch.Tensor]
 
 
 class TabularWorkload:
-    """A classifier reports `accuracy` (0 to 1) and `loss` (mean cross-entropy) on the test rows.
+    """Classification reports `accuracy` (0 to 1) and `loss` (mean cross-entropy) on the test rows.
 
-    A regression reports `loss`, the mean squared error in units of the training targets' variance, and `r2`, the share
-    of the test targets' variance that is explained.
+    Regression reports `loss`, the mean squared error in units of the training targets' variance, and `r2`, the
+    explained fraction of the test targets' variance.
     """
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
@@ -26,17 +26,17 @@ class TabularWorkload:
         data: TableData = load_dataset(config)
         if isinstance(section.validation, float):
             data = data.hold_out(section.validation)
-        self._data = data.normalised().to(device)
+        self._data = data.normalized().to(device)
         self._make_model = model_maker(section)
         self._batch_size = config.training.batch_size
 
     def model(self) -> torch.nn.Module:
-        """The network for the data's columns and outputs."""
+        """Create the model for the data's columns and outputs."""
         return self._make_model(self._data.features, self._data.outputs)
 
     def train_batches(self, epoch: int) -> Iterator[TableBatch]:
         """Shuffled batches of (rows, targets): (B, features) floats and (B,) class indices or floats."""
-        # A generator of its own: what the model draws (dropout) must not shift the order of the data.
+        # A separate generator: random numbers drawn by the model (dropout) must not change the order of the data.
         generator = torch.Generator(self._data.train_rows.device).manual_seed(torch.initial_seed())
         order = torch.randperm(len(self._data.train_rows), generator=generator, device=generator.device)
         for indices in torch.split(order, self._batch_size):

@@ -1,7 +1,7 @@
-"""Augmentations of a batch of images, each image drawn for itself, on the device that the batch is on.
+"""Augmentations of a batch of images on the batch's device, drawn independently for each image.
 
-Both take whole images, or whole windows, by one index for each image: on a CPU core several times as fast as a mask or
-an index for each pixel.
+Both select whole images or windows by one index per image: on a CPU core several times faster than a mask or an index
+per pixel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def flip(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def padding(height: int) -> int:
-    """Pixels of zeros around an image that `crop` shifts within: 4 for 32 × 32 images, as usual, and 8 for 64 × 64."""
+    """Zero padding used by `crop`, in pixels: 4 for 32 × 32 images, as usual, and 8 for 64 × 64."""
     return height // 8
 
 
@@ -31,7 +31,7 @@ def crop(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     top, left = torch.randint(2 * margin + 1, (2, count), generator=generator, device=images.device)
     of_image, of_channel, of_row, _ = padded.stride()
     corners = torch.arange(count, device=images.device) * of_image + top * of_row + left
-    # Every window there is, overlapping, numbered by where its corner lies in memory.
+    # All overlapping windows, indexed by the position of their corner in memory.
     last = (count - 1) * of_image + 2 * margin * of_row + 2 * margin
     windows = padded.as_strided((last + 1, channels, height, width), (1, of_channel, of_row, 1))
     return windows.index_select(0, corners)

@@ -1,4 +1,4 @@
-"""Decoded images on disk, mapped into memory: worker processes share them and start at once."""
+"""A cache of decoded images on disk, memory-mapped: worker processes share it and start at once."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def cached(key: str, count: int, decode: Callable[[], Pixels]) -> Pixels:
-    """The images (N, C, H, W), N = `count`, that were kept under `key`, else those that `decode` returns, then kept.
+    """Load `count` images (N, C, H, W) from the cache under `key`, or call `decode` and cache its result.
 
-    They are kept in `.cache` of the data folder, or of ~/.cache/epsearch where that cannot be written. Where neither
-    can, or the disk is full, they are in memory alone. Processes that ask at once wait for the first to decode.
+    The cache is `.cache` in the data folder, or in ~/.cache/epsearch if the data folder is read-only. If neither can
+    be written, or the disk is full, the images stay in memory. Only one process decodes; the others wait for it.
     """
-    places = [folder / ".cache" / f"{key}.npy" for folder in (data_folder(), own_folder())]
-    if (found := _first(places, count)) is not None:
+    paths = [folder / ".cache" / f"{key}.npy" for folder in (data_folder(), own_folder())]
+    if (found := _first(paths, count)) is not None:
         return found
-    place = next((place for place in places if _can_write(place.parent)), None)
-    if place is None:
+    path = next((path for path in paths if _can_write(path.parent)), None)
+    if path is None:
         return decode()
-    with one_at_a_time(place.parent):
-        # Another process may have had the first turn.
-        if (found := _first(places, count)) is not None:
+    with one_at_a_time(path.parent):
+        # Another process may have decoded them in the meantime.
+        if (found := _first(paths, count)) is not None:
             return found
         images = decode()
         try:
-            _save(place, images)
+            _save(path, images)
         except OSError:
             return images
-    # Mapped like the other processes' own, so that there is one copy of the images for all.
-    mapped = _first([place], count)
+    # Map the file here too, so that all processes share one copy.
+    mapped = _first([path], count)
     return images if mapped is None else mapped
 
 
-def _first(places: list[Path], count: int) -> Pixels | None:
-    """The first of the files that holds `count` images, mapped."""
-    for place in places:
-        # A file that is absent, cut short or no array.
+def _first(paths: list[Path], count: int) -> Pixels | None:
+    """Map the first of the files that holds `count` images."""
+    for path in paths:
+        # The file may be missing, truncated or not an array.
         with contextlib.suppress(OSError, ValueError, EOFError):
-            # Copy on write: torch warns of arrays that cannot be written, though nobody writes.
-            images: Pixels = np.load(place, mmap_mode="c")
+            # Copy on write, because torch warns about read-only arrays; nothing writes to it.
+            images: Pixels = np.load(path, mmap_mode="c")
             if images.dtype == np.uint8 and images.ndim == 4 and len(images) == count:
                 return images
     return None
@@ -62,10 +62,10 @@ def _can_write(folder: Path) -> bool:
 
 
 def _save(path: Path, images: Pixels) -> None:
-    """Whole or not at all.
+    """Write the file atomically.
 
     Raises:
-        OSError: it could not be written; nothing is left behind.
+        OSError: the file could not be written; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -11,12 +11,12 @@ from epsearch.core.errors import UserError
 from epsearch.workloads.data_folder import DATA_VARIABLE, data_folder, one_at_a_time
 from epsearch.workloads.downloads import fetch_all, unpack
 
-# torchvision is imported where it is used: it takes as long as everything else, and the digits need none of it.
+# torchvision is imported lazily: its import takes as long as everything else, and the digits do not need it.
 if TYPE_CHECKING:
     from epsearch.workloads.vision.image_folder import Sample
 
 STATISTICS_CHUNK = 4096
-"""Images whose pixels are counted at once: a whole large dataset is not copied."""
+"""Images whose pixels are counted at a time, to avoid copying a large dataset."""
 
 Images = tuple[torch.Tensor, torch.Tensor]
 """Images (N, C, H, W) as uint8 and labels (N,) as int64."""
@@ -34,7 +34,7 @@ class ImageData(NamedTuple):
 
     @classmethod
     def of(cls, train: Images, test: Images) -> Self:
-        """From (images, labels) for training and for testing."""
+        """From (images, labels) of the training and the test part."""
         return cls(*train, *test, *_mean_and_std(train[0], torch.arange(len(train[0]))))
 
     @property
@@ -49,24 +49,24 @@ class ImageData(NamedTuple):
         return int(self.train_labels.max()) + 1
 
     def to(self, device: torch.device) -> ImageData:
-        """On `device` if images and labels fit into half of its free memory; else only mean and std are."""
+        """Move to `device` if images and labels fit into half of its free memory; otherwise move only mean and std."""
         needed = sum(tensor.nbytes for tensor in self)
         if device.type == "cuda" and needed > torch.cuda.mem_get_info(device)[0] // 2:
             return self._replace(mean=self.mean.to(device), std=self.std.to(device))
         return ImageData(*(tensor.to(device) for tensor in self))
 
-    def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """Z-scores: mean 0 and standard deviation 1 for each channel of the training images."""
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """Z-scores: each channel of the training images gets mean 0 and standard deviation 1."""
         return images.to(self.mean.dtype, copy=True).sub_(self.mean).div_(self.std)
 
     def hold_out(self, share: float) -> tuple[ImageData, torch.Tensor]:
-        """Training images held out in the place of the test images, and the indices (M,) of those left for training.
+        """Replace the test images by held-out training images; also return the indices (M,) of the rest.
 
-        Of each class the same share is held out, by a draw that is the same for every seed of a trial. Mean and std
-        become those of the images left.
+        The same share of each class is held out, with the same selection for every seed. Mean and std are those of the
+        remaining images.
 
         Raises:
-            UserError: no class is large enough for one image to be held out.
+            UserError: no class is large enough to hold out an image.
         """
         generator = torch.Generator().manual_seed(0)
         held = torch.zeros(len(self.train_labels), dtype=torch.bool)
@@ -75,10 +75,10 @@ class ImageData(NamedTuple):
             chosen = torch.randperm(len(members), generator=generator)[: round(share * len(members))]
             held[members[chosen]] = True
         if not held.any():
-            raise UserError(f"{share:g} of the training images of each class is less than one image; take more.")
+            raise UserError(f"{share:g} of the training images of each class is less than one image; raise it.")
         left, indices = (~held).nonzero()[:, 0], held.nonzero()[:, 0]
         mean, std = _mean_and_std(self.train_images, left)
-        # Of what is left for training nothing is copied: processes may share its memory.
+        # The remaining training images are not copied: processes may share their memory.
         data = self._replace(
             test_images=self.train_images.index_select(0, indices),
             test_labels=self.train_labels[indices],
@@ -89,7 +89,7 @@ class ImageData(NamedTuple):
 
 
 def _mean_and_std(images: torch.Tensor, indices: torch.Tensor) -> Images:
-    """Mean and standard deviation of each channel (C, 1, 1) over the images that `indices` names; exact."""
+    """Exact mean and standard deviation of each channel (C, 1, 1) over the images at `indices`."""
     values = torch.arange(256, dtype=torch.float64)
     counts = torch.zeros(images.shape[1], 256, dtype=torch.float64)
     for part in torch.split(indices, STATISTICS_CHUNK):
@@ -98,14 +98,14 @@ def _mean_and_std(images: torch.Tensor, indices: torch.Tensor) -> Images:
     total = counts.sum(1)
     mean = (counts * values).sum(1) / total
     variance = (counts * (values - mean[:, None]).square()).sum(1) / (total - 1)
-    # A channel of one value is mean 0 already; there is nothing to divide it by.
+    # A constant channel has standard deviation 0; do not divide by it.
     std = torch.where(variance > 0, variance.sqrt(), 1.0)
     dtype = torch.get_default_dtype()
     return mean[:, None, None].to(dtype), std[:, None, None].to(dtype)
 
 
 def digits() -> ImageData:
-    """scikit-learn's bundled scans: 1,797 digits of 8 × 8 pixels, 0 to 16; a fifth is for testing."""
+    """scikit-learn's bundled digits: 1,797 images of 8 × 8 pixels, 0 to 16; a fifth is the test part."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -119,7 +119,7 @@ def fashion_mnist() -> ImageData:
     """Fashion-MNIST through torchvision: 60,000 + 10,000 images of 28 × 28.
 
     Raises:
-        UserError: it is not in the data folder and cannot be downloaded.
+        UserError: the dataset is not in the data folder and cannot be downloaded.
     """
     from torchvision.datasets import FashionMNIST
 
@@ -129,12 +129,12 @@ def fashion_mnist() -> ImageData:
 
 
 def cifar10() -> ImageData:
-    """CIFAR-10: 50,000 + 10,000 images of 32 × 32 in colour.
+    """CIFAR-10: 50,000 + 10,000 color images of 32 × 32.
 
-    From the data folder's `cifar10/train/<class>/…` and `cifar10/test/<class>/…`, else through torchvision.
+    Read from `cifar10/train/<class>/…` and `cifar10/test/<class>/…` in the data folder, or else through torchvision.
 
     Raises:
-        UserError: it is not in the data folder and cannot be downloaded; it is damaged.
+        UserError: the dataset is not in the data folder and cannot be downloaded, or it is damaged.
     """
     images = data_folder() / "cifar10"
     if (images / "train").is_dir():
@@ -150,14 +150,14 @@ def cifar10() -> ImageData:
 
 
 def tiny_imagenet() -> ImageData:
-    """Tiny ImageNet: 100,000 + 10,000 images of 64 × 64 in colour, of 200 classes; the test labels are not public, so
-    its validation images are for testing.
+    """Tiny ImageNet: 100,000 + 10,000 color images of 64 × 64, 200 classes.
 
-    From the data folder's `tiny-imagenet-200`: `train/<class>/images/…`, and either `val/images/…` with
-    `val/val_annotations.txt`, as it comes, or `val/<class>/…`, as many rearrange it.
+    Its test labels are not public, so the validation images are the test part. Read from `tiny-imagenet-200` in the
+    data folder: `train/<class>/images/…`, and either `val/images/…` with `val/val_annotations.txt` (the original
+    layout) or `val/<class>/…` (a common rearrangement).
 
     Raises:
-        UserError: it is not in the data folder and cannot be downloaded; it is damaged.
+        UserError: the dataset is not in the data folder and cannot be downloaded, or it is damaged.
     """
     from epsearch.workloads.vision.image_folder import class_indices, samples
 
@@ -173,12 +173,13 @@ def tiny_imagenet() -> ImageData:
 
 
 def folder(path: Path, image_size: int | None = None) -> ImageData:
-    """Images of your own: `path/train/<class>/**` and `path/test/<class>/**` (or val), all of one size.
+    """Your own images: `path/train/<class>/**` and `path/test/<class>/**` (or val), all of one size.
 
-    With `image_size` each is scaled until its shorter side has that many pixels, and the middle square cut out.
+    With `image_size` the shorter side of each image is scaled to that many pixels, and the image cropped to the center
+    square.
 
     Raises:
-        UserError: the folder is not laid out so; an image is damaged, or of another size.
+        UserError: the folder has another layout, or an image is damaged or of another size.
     """
     from epsearch.workloads.vision.image_folder import train_and_test
 
@@ -195,27 +196,27 @@ def _read(root: Path, train: list[Sample], test: list[Sample], size: int | None 
 
 
 def _annotated(val: Path, indices: dict[str, int]) -> list[Sample]:
-    """Samples of `val/images` by the lines `file<TAB>class<TAB>…` of `val/val_annotations.txt`."""
+    """Samples of `val/images`, labeled by the lines `file<TAB>class<TAB>…` of `val/val_annotations.txt`."""
     listing = val / "val_annotations.txt"
     try:
         rows = [line.split("\t") for line in listing.read_text().splitlines()]
         return [(str(val / "images" / file), indices[name]) for file, name, *_ in rows]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{listing} cannot be read as lines of file and class ({type(error).__name__}: {error}); take the one that "
-            "came with Tiny ImageNet."
+            f"{listing} must have lines of file and class ({type(error).__name__}: {error}); restore the one that "
+            "comes with Tiny ImageNet."
         ) from error
 
 
-def _from_torchvision(dataset: Any, place: str) -> list[Any]:
-    """The training and the test part of a torchvision dataset, which verifies and unpacks what was fetched."""
+def _from_torchvision(dataset: Any, path: str) -> list[Any]:
+    """The training and the test part of a torchvision dataset; torchvision verifies and unpacks the files."""
     root = data_folder()
     with one_at_a_time(root):
         try:
             return [dataset(str(root), train=train, download=True) for train in (True, False)]
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise UserError(
-                f"{dataset.__name__} cannot be read from {root / place} ({str(error).splitlines()[0]:.200}).\n"
-                f"If you have it elsewhere, set {DATA_VARIABLE} to the folder that holds {Path(place).parts[0]}/; else "
-                "delete what is there, and it is downloaded again."
+                f"{dataset.__name__} cannot be read from {root / path} ({str(error).splitlines()[0]:.200}).\n"
+                f"If you already have the data, set {DATA_VARIABLE} to the folder that holds {Path(path).parts[0]}/. "
+                "Otherwise delete the files there and run again to download them."
             ) from error

@@ -1,4 +1,4 @@
-"""torchvision's networks for images of 224 × 224, with a beginning that does not shrink small images away.
+"""torchvision's networks for images of 224 × 224, with first layers that suit small images.
 
 Each takes (channels, height, width) and the number of classes.
 """
@@ -13,17 +13,17 @@ from epsearch.core.errors import UserError
 from epsearch.workloads.vision.small_models import Shape
 
 SMALLEST = 16
-"""Height and width below which they halve an image to nothing."""
+"""Smallest height and width: smaller images would be pooled to nothing."""
 
 
 def vgg11(shape: Shape, classes: int) -> nn.Module:
-    """VGG11 without batch normalisation: the convolutions' mean over the image, then layers of 512, 512 and `classes`.
+    """VGG11 without batch normalization: global average pooling, then layers of 512, 512 and `classes` units.
 
     Raises:
         UserError: the images are smaller than 16 × 16.
     """
     _check_size(shape, "vgg11")
-    # Its own classifier of 120 million weights is only described, never made.
+    # On the meta device torchvision's classifier of 120 million weights is never allocated.
     with torch.device("meta"):
         network = models.VGG(models.vgg.make_layers(models.vgg.cfgs["A"]), init_weights=False)
         network.features[0] = nn.Conv2d(shape[0], 64, 3, padding=1)
@@ -38,9 +38,9 @@ def vgg11(shape: Shape, classes: int) -> nn.Module:
             nn.ReLU(inplace=True),
             nn.Linear(512, classes),
         )
-    made: nn.Module = network.to_empty(device="cpu")
-    # Convolutions as VGG's constructor has them, the classifier as torch has it by default: with torchvision's standard
-    # deviation of 0.01, meant for layers of 4096, this one's first hundreds of steps learn nothing.
+    made: nn.Module = network.to_empty(device=torch.get_default_device())
+    # Initialize convolutions as VGG's constructor does, the classifier with torch's defaults: torchvision's standard
+    # deviation of 0.01 is meant for layers of 4096 units; with 512 the first hundreds of steps learn nothing.
     for layer in made.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -51,7 +51,7 @@ def vgg11(shape: Shape, classes: int) -> nn.Module:
 
 
 def resnet34(shape: Shape, classes: int) -> nn.Module:
-    """ResNet34 that begins with a 3 × 3 convolution of stride 1, without pooling.
+    """ResNet34 whose first layer is a 3 × 3 convolution of stride 1, without pooling.
 
     Raises:
         UserError: the images are smaller than 16 × 16.
@@ -59,7 +59,7 @@ def resnet34(shape: Shape, classes: int) -> nn.Module:
     _check_size(shape, "resnet34")
     network: nn.Module = models.resnet34(num_classes=classes)
     first = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
-    # As ResNet's constructor initialises the layer that this one replaces.
+    # The same initialization as the layer it replaces.
     nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
     network.set_submodule("conv1", first)
     network.set_submodule("maxpool", nn.Identity())
@@ -67,7 +67,7 @@ def resnet34(shape: Shape, classes: int) -> nn.Module:
 
 
 def densenet121(shape: Shape, classes: int) -> nn.Module:
-    """DenseNet121 that begins with a 3 × 3 convolution of stride 1, without normalisation, ReLU and pooling.
+    """DenseNet121 whose first layer is a 3 × 3 convolution of stride 1, without normalization, ReLU and pooling.
 
     Raises:
         UserError: the images are smaller than 16 × 16.
@@ -75,7 +75,7 @@ def densenet121(shape: Shape, classes: int) -> nn.Module:
     _check_size(shape, "densenet121")
     network: nn.Module = models.densenet121(num_classes=classes)
     first = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
-    # As DenseNet's constructor initialises the layer that this one replaces.
+    # The same initialization as the layer it replaces.
     nn.init.kaiming_normal_(first.weight)
     beginning = {"conv0": first, "norm0": nn.Identity(), "relu0": nn.Identity(), "pool0": nn.Identity()}
     for name, layer in beginning.items():
@@ -84,13 +84,13 @@ def densenet121(shape: Shape, classes: int) -> nn.Module:
 
 
 def alexnet(shape: Shape, classes: int) -> nn.Module:
-    """AlexNet that begins with a 3 × 3 convolution of stride 2, and pools 2 × 2.
+    """AlexNet whose first layer is a 3 × 3 convolution of stride 2, with 2 × 2 pooling.
 
     Raises:
         UserError: the images are smaller than 16 × 16.
     """
     _check_size(shape, "alexnet")
-    # Its own first linear layer of 38 million weights is only described, never made.
+    # On the meta device torchvision's first linear layer of 38 million weights is never allocated.
     with torch.device("meta"):
         network = models.AlexNet(num_classes=classes)
         network.features[0] = nn.Conv2d(shape[0], 64, 3, stride=2, padding=1)
@@ -100,8 +100,8 @@ def alexnet(shape: Shape, classes: int) -> nn.Module:
         _round_up(network.features)
         network.avgpool = nn.AdaptiveAvgPool2d(2)
         network.classifier[1] = nn.Linear(256 * 2 * 2, 4096)
-    made: nn.Module = network.to_empty(device="cpu")
-    # AlexNet leaves every layer as the layer's own constructor initialises it.
+    made: nn.Module = network.to_empty(device=torch.get_default_device())
+    # AlexNet uses every layer's default initialization.
     for layer in made.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.reset_parameters()
@@ -109,7 +109,7 @@ def alexnet(shape: Shape, classes: int) -> nn.Module:
 
 
 def _round_up(layers: nn.Sequential) -> None:
-    """Let each pooling keep the last row and column of an odd size, so that small images are not pooled away."""
+    """Make each pooling keep the last row and column of an odd size, so that small images do not vanish."""
     for layer in layers:
         if isinstance(layer, nn.MaxPool2d):
             layer.ceil_mode = True
@@ -119,6 +119,6 @@ def _check_size(shape: Shape, name: str) -> None:
     _, height, width = shape
     if min(height, width) < SMALLEST:
         raise UserError(
-            f"workload.model: {name} is for images of {SMALLEST} × {SMALLEST} pixels or more, and these are "
-            f"{height} × {width}. Write mlp or cnn."
+            f"workload.model: {name} needs images of at least {SMALLEST} × {SMALLEST} pixels, but these are "
+            f"{height} × {width}. Use mlp or cnn."
         )

@@ -1,4 +1,4 @@
-"""Image files of one size as one uint8 tensor: decoded once, then read from the cache."""
+"""Read image files into one uint8 tensor: decoded once, then loaded from the cache."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from epsearch.core.errors import UserError
 from epsearch.workloads.vision.cache import Pixels, cached
 
 THREADS = 2
-"""Files are decoded by so many threads: PIL lets go of the interpreter while it decodes."""
+"""Threads that decode files: PIL releases the interpreter lock while decoding."""
 
 
 def read_images(folder: Path, files: Sequence[str], size: int | None = None) -> torch.Tensor:
-    """The images of `files`, paths in `folder`, as RGB: (N, 3, H, W), uint8, of which processes share the memory.
+    """Read `files`, paths in `folder`, as RGB images: (N, 3, H, W), uint8, in memory shared between processes.
 
-    With `size` each is scaled until its shorter side has that many pixels, and the middle square cut out.
+    With `size` the shorter side of each image is scaled to that many pixels, and the image cropped to the center
+    square.
 
     Raises:
-        UserError: a file holds no image, or (without `size`) is not as large as the first.
+        UserError: a file is not an image, or (without `size`) differs in size from the first.
     """
     return torch.from_numpy(cached(_digest(folder, files, size), len(files), lambda: _decode(files, size)))
 
 
 def _digest(folder: Path, files: Sequence[str], size: int | None) -> str:
-    """What tells these files, and how they are read, from all others: names, lengths, times of their last change."""
+    """Key for these files and this size: a hash of names, lengths and modification times."""
     digest, start = hashlib.sha256(f"{size}\n".encode()), f"{folder}{os.sep}"
     for file in files:
         found = os.stat(file)
@@ -48,13 +49,13 @@ def _decode(files: Sequence[str], size: int | None) -> Pixels:
             image = _image(files[index], size)
             if image.shape != first.shape:
                 raise UserError(
-                    f"{files[index]} is an image of {_size(image)} pixels, but {files[0]} one of {_size(first)}. Give "
-                    "workload.image_size, e.g. image_size: 32, to have all scaled and cut to squares of that size."
+                    f"{files[index]} has {_size(image)} pixels, but {files[0]} has {_size(first)}. Set "
+                    "workload.image_size, e.g. image_size: 32, to scale and crop all images to squares of that size."
                 )
             images[index] = image
 
     with ThreadPoolExecutor(THREADS) as pool:
-        # The list asks for every thread's outcome, which raises what the thread raised.
+        # Consume every result, to raise what a thread raised.
         list(pool.map(decode, range(THREADS)))
     return images
 
@@ -64,7 +65,7 @@ def _image(file: str, size: int | None) -> Pixels:
     try:
         with Image.open(file) as opened:
             image = opened.convert("RGB")
-    # What PIL raises for damaged files differs by format: OSError, SyntaxError, ValueError, its own bomb warning …
+    # PIL's exceptions for damaged files differ by format: OSError, SyntaxError, ValueError, its own bomb warning …
     except Exception as error:
         raise UserError(f"{file} cannot be read as an image ({error}). Replace it or remove it.") from error
     if size is not None:

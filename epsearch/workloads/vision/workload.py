@@ -1,4 +1,4 @@
-"""Image classification: data that lives on the device as uint8, normalised and augmented there in batches."""
+"""Image classification: the data stays on the device as uint8, and is normalized and augmented there in batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from epsearch.core.errors import UserError
 from epsearch.core.imports import load_object
 from epsearch.registry.workloads import AUGMENTATIONS
 from epsearch.study.config import StudyConfig
-from epsearch.workloads import load_dataset, model_maker
+from epsearch.workloads.create import load_dataset, model_maker
 from epsearch.workloads.vision.data import ImageData
 
 EVALUATION_BATCH = 1024
@@ -20,9 +20,9 @@ ImageBatch = tuple[torch.Tensor, torch.Tensor]
 
 
 class VisionWorkload:
-    """A classifier on images; reports `accuracy` (0 to 1) and `loss` (mean cross-entropy).
+    """Image classification; reports `accuracy` (0 to 1) and `loss` (mean cross-entropy).
 
-    They are those of the test images, or of the share of the training images that `workload.validation` holds out.
+    Both are measured on the test images, or on the training images that `workload.validation` holds out.
     """
 
     def __init__(self, config: StudyConfig, device: torch.device) -> None:
@@ -43,19 +43,19 @@ class VisionWorkload:
         self._device = device
 
     def model(self) -> torch.nn.Module:
-        """The network for the data's image shape and number of classes.
+        """Create the model for the data's image shape and number of classes.
 
         Raises:
-            UserError: it does not take such images.
+            UserError: the model does not support such images.
         """
         return self._make_model(self._data.shape, self._data.classes)
 
     def train_batches(self, epoch: int) -> Iterator[ImageBatch]:
-        """Shuffled batches of (images, labels): (B, C, H, W) normalised floats and (B,) class indices.
+        """Shuffled batches of (images, labels): (B, C, H, W) normalized floats and (B,) class indices.
 
-        An image left over after the last full batch belongs to that batch: BatchNorm cannot train on one alone.
+        A single image left over joins the last full batch: BatchNorm cannot train on one image.
         """
-        # A generator of its own: what the model draws (dropout) must not shift the order of the data.
+        # A separate generator: random numbers drawn by the model (dropout) must not change the order of the data.
         generator = torch.Generator(self._left.device).manual_seed(torch.initial_seed())
         order = self._left[torch.randperm(len(self._left), generator=generator, device=generator.device)]
         for indices in _batches(order, self._batch_size):
@@ -70,7 +70,7 @@ class VisionWorkload:
         return F.cross_entropy(model(images), labels)
 
     def evaluate(self, model: torch.nn.Module) -> dict[str, float]:
-        """Accuracy and loss over all images held out."""
+        """Accuracy and loss over all held-out images."""
         correct = torch.zeros((), device=self._device)
         loss = torch.zeros((), device=self._device)
         for images, labels in zip(
@@ -86,12 +86,12 @@ class VisionWorkload:
         return {"accuracy": correct.item() / count, "loss": loss.item() / count}
 
     def _inputs(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, C, H, W) of bytes as the model takes them."""
-        return self._data.normalise(images.to(self._device)).contiguous(memory_format=self._layout)
+        """Images (B, C, H, W) of bytes as input for the model."""
+        return self._data.normalize(images.to(self._device)).contiguous(memory_format=self._layout)
 
 
 def _batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
-    """`order` cut into batches of `size`, the last of 2 to `size` + 1 unless `size` is 1."""
+    """Split `order` into batches of `size`; the last has 2 to `size` + 1 items unless `size` is 1."""
     batches = list(torch.split(order, size))
     if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]

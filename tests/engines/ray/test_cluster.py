@@ -25,6 +25,8 @@ from tests.engines.ray.test_engine import RayFolder
 from tests.engines.test_interruptions import trials_of
 from tests.machines import Machines, need_namespaces, wait_for
 
+pytestmark = [pytest.mark.thorough, pytest.mark.alone]
+
 STUDY: dict[str, Any] = {
     "name": "test",
     "workload": {"train": "my_code:train"},

@@ -89,6 +89,8 @@ def test_same_as_by_optuna(ray_folder: RayFolder) -> None:
     assert "nothing to do" in ray_folder.run("--set", "engine.name=optuna", "--dir", str(directory)).stdout
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_as_many_trials_at_a_time_as_by_optuna(ray_folder: RayFolder) -> None:
     """`workers: 2` of a study for Optuna, run by Ray: two at a time, though the nodes have room for more."""
     module = """
@@ -114,6 +116,8 @@ def test_as_many_trials_at_a_time_as_by_optuna(ray_folder: RayFolder) -> None:
     assert (max(running), len(running)) == (2, 25)
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
     """One of each kind in one study, which goes on; only those that failed are tried again."""
     module = """
@@ -158,6 +162,8 @@ def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
     assert len(settled_cells(ray_folder)) == 6
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_a_trial_that_takes_all_memory(ray_folder: RayFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray kills it before the kernel would; it is tried again, ends as died, and the others are untouched."""
     module = """
@@ -208,6 +214,8 @@ WORSE_AND_WORSE = """
     """
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("pruner", "engine"),
     [
@@ -263,6 +271,8 @@ def wait_until_gone(left: Callable[[], list[str]]) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_driver_is_killed_and_then_workers(
     ray_folder: RayFolder, expected: dict[float, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +306,8 @@ def test_driver_is_killed_and_then_workers(
     wait_until_gone(lambda: processes_of(ray_folder.path))
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_interrupt(ray_folder: RayFolder) -> None:
     """In the middle of a long epoch: at once, with how to go on."""
     ray_folder.write(MODULE.format(after="time.sleep(600)"), search={"lr": 1e-3}, training={"epochs": 3})
@@ -309,6 +321,8 @@ def test_interrupt(ray_folder: RayFolder) -> None:
     assert {trial.user_attrs["fail_reason"] for trial in trials_of(ray_folder)} == {"lost"}
 
 
+@pytest.mark.thorough
+@pytest.mark.alone
 def test_mistakes_of_the_user(ray_folder: RayFolder) -> None:
     """Found by a worker, told by the driver as if it had found them: one message, exit code 2."""
     ray_folder.write("def train(run):\n    for _ in run.epochs():\n        run.report(accurcy=1.0)\n")

@@ -15,6 +15,8 @@ from tests.engines.ray.test_engine import ray_folder as ray_folder  # noqa: PLC0
 from tests.engines.test_checkpoints import epochs
 from tests.engines.test_interruptions import trials_of
 
+pytestmark = [pytest.mark.thorough, pytest.mark.alone]
+
 CUDA_ASSERT = "CUDA error: device-side assert triggered"
 OUT_OF_MEMORY = "DefaultCPUAllocator: not enough memory: you tried to allocate 8000000000 bytes"
 

@@ -9,6 +9,8 @@ import pytest
 from tests.engines.ray.rehearsal import rehearse
 from tests.machines import need_namespaces
 
+pytestmark = [pytest.mark.thorough, pytest.mark.alone]
+
 
 @pytest.mark.timeout(900)
 def test_rehearsal(tmp_path: Path) -> None:

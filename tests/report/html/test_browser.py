@@ -34,7 +34,13 @@ def opened(address, profile):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.parametrize("study", [sample.outcome, lambda path: hostile.outcome(path, hostile.SCRIPT)])
+@pytest.mark.parametrize(
+    "study",
+    [
+        sample.outcome,
+        pytest.param(lambda path: hostile.outcome(path, hostile.SCRIPT), marks=pytest.mark.thorough, id="hostile"),
+    ],
+)
 def test_the_page_draws_all_figures(tmp_path, study):
     dom, console = opened(sample.write(study(tmp_path)).as_uri(), tmp_path / "profile")
     assert console == []
@@ -42,6 +48,7 @@ def test_the_page_draws_all_figures(tmp_path, study):
     assert dom.count('class="main-svg"') >= 6
 
 
+@pytest.mark.thorough
 def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
     study = sample.outcome(tmp_path, progress=sample.history())
     dom, console = opened(sample.write(study).as_uri(), tmp_path / "profile")
@@ -50,6 +57,7 @@ def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
     assert "epoch 10 ·" in dom
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("at", [test_extremes.GRID, test_extremes.DRAWN], ids=["grid", "drawn"])
 def test_values_near_the_limit_of_floats_are_drawn(tmp_path, at):
     trials = test_extremes.trials_of(test_extremes.VALUES, *at)
@@ -58,6 +66,7 @@ def test_values_near_the_limit_of_floats_are_drawn(tmp_path, at):
     assert dom.count("figure js-plotly-plot") == 6
 
 
+@pytest.mark.thorough
 def test_a_figure_alone_finds_its_library(tmp_path):
     sample.write(sample.outcome(tmp_path))
     dom, console = opened((tmp_path / "figures" / "heatmap-lr-eps.html").as_uri(), tmp_path / "profile")
@@ -65,6 +74,7 @@ def test_a_figure_alone_finds_its_library(tmp_path):
     assert "0.9120" in dom
 
 
+@pytest.mark.thorough
 def test_optunas_dashboard_draws_the_heatmaps(tmp_path):
     pytest.importorskip("optuna_dashboard")
     url = f"sqlite:///{tmp_path}/study.db"
@@ -85,6 +95,7 @@ def test_optunas_dashboard_draws_the_heatmaps(tmp_path):
     assert "not run yet" in dom
 
 
+@pytest.mark.thorough
 def test_the_console_is_really_read(tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text("<script>throw Error('seen')</script>", encoding="utf-8")

@@ -75,7 +75,7 @@ def test_the_terminal(outcome, error, tmp_path):
     out = StringIO()
     console = Console(file=out, width=200)
     terminal = Terminal(console, load_study(tmp_path / "s.yaml"))
-    terminal.trials_planned(2, 0)
+    terminal.trials_planned(2, 0, None)
     terminal.trial_ended("adam", 0, Cell(optimizer="adam", lr=1e-3), Ending(kind="raised", error=error), None)
     print_outcome(console, outcome, tmp_path / "s.yaml", [])
     printed = out.getvalue()

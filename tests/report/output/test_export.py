@@ -19,6 +19,7 @@ from tests.report.html.test_browser import CHROMIUM
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_every_figure_as_png_svg_and_pdf(outcome):
     pytest.importorskip("kaleido")
@@ -38,6 +39,7 @@ def test_every_figure_as_png_svg_and_pdf(outcome):
     assert "(click)" not in map_of_cells
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_a_hostile_name_is_drawn_as_text(tmp_path):
     pytest.importorskip("kaleido")
@@ -53,6 +55,7 @@ def test_a_missing_browser_is_said(outcome, monkeypatch):
         export(outcome, ["png"])
 
 
+@pytest.mark.thorough
 def test_a_browser_that_only_ends_is_said(outcome, monkeypatch):
     pytest.importorskip("kaleido")
     monkeypatch.setenv("BROWSER_PATH", "/bin/false")
@@ -60,6 +63,7 @@ def test_a_browser_that_only_ends_is_said(outcome, monkeypatch):
         export(outcome, ["png"])
 
 
+@pytest.mark.thorough
 def test_a_browser_that_never_answers_is_ended(outcome, monkeypatch, tmp_path):
     pytest.importorskip("kaleido")
     browser = tmp_path / "browser"
@@ -77,6 +81,7 @@ def test_a_browser_that_never_answers_is_ended(outcome, monkeypatch, tmp_path):
         os.kill(pid, 0)
 
 
+@pytest.mark.thorough
 @needs_browser
 def test_an_image_that_takes_too_long_is_no_success(outcome, monkeypatch):
     pytest.importorskip("kaleido")

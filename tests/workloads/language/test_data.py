@@ -92,7 +92,7 @@ class TestText:
             (b"", "character", "has 0 characters; at least 1,000 are needed."),
             (b"a" * 999, "character", "has 999 characters; at least 1,000 are needed."),
             (b"a " * 900, "word", "has 900 words; at least 1,000 are needed."),
-            (b"a" * 2000 + b"\xff", "character", "is no UTF-8 text (byte 2000); convert it, e.g. with iconv."),
+            (b"a" * 2000 + b"\xff", "character", "is not UTF-8 text (byte 2000); convert it, e.g. with iconv."),
             (None, "word", "cannot be read (No such file or directory)."),
         ],
     )

@@ -104,7 +104,7 @@ class TestBatches:
 
     def test_too_many_streams_for_the_text(self, short: dict[str, object]) -> None:
         assert len(next(iter(make(300, **short).train_batches(0))).tokens) == 5
-        with pytest.raises(UserError, match=r"training.batch_size: 301 texts side by side need 1,806 tokens"):
+        with pytest.raises(UserError, match=r"training.batch_size: a batch of 301 streams needs at least 1,806 tokens"):
             make(301, **short)
 
     def test_a_share_for_validation_is_the_end_of_the_training_part(self, short: dict[str, object]) -> None:

@@ -54,7 +54,7 @@ def test_classes_have_the_same_share_of_each_part() -> None:
 
 def test_scales_are_those_of_the_training_rows() -> None:
     raw = diabetes()
-    data = raw.normalised()
+    data = raw.normalized()
     for train, test, old_train, old_test in (
         (data.train_rows, data.test_rows, raw.train_rows, raw.test_rows),
         (data.train_targets, data.test_targets, raw.train_targets, raw.test_targets),
@@ -62,7 +62,7 @@ def test_scales_are_those_of_the_training_rows() -> None:
         torch.testing.assert_close(train.mean(0), torch.zeros_like(train[0]), atol=1e-5, rtol=0)
         torch.testing.assert_close(train.std(0), torch.ones_like(train[0]))
         torch.testing.assert_close(test * old_train.std(0) + old_train.mean(0), old_test, atol=1e-4, rtol=1e-4)
-    assert torch.equal(breast_cancer().normalised().train_targets, breast_cancer().train_targets)
+    assert torch.equal(breast_cancer().normalized().train_targets, breast_cancer().train_targets)
 
 
 @pytest.mark.parametrize("model", KIND.models)
@@ -95,7 +95,7 @@ def test_trains_and_evaluates(dataset: str, model: str, dtype: torch.dtype) -> N
 
 def test_regression_s_numbers_are_scikit_learn_s() -> None:
     """The least squares solution in our linear model, judged by both."""
-    data = diabetes().normalised()
+    data = diabetes().normalized()
     solved = LinearRegression().fit(data.train_rows, data.train_targets)
     workload = make("diabetes", "linear")
     network = workload.model()

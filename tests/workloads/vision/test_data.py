@@ -170,7 +170,7 @@ class TestImageData:
 
     def test_normalise(self) -> None:
         before = self.images.clone()
-        found = self.data.normalise(self.images)
+        found = self.data.normalize(self.images)
         assert torch.equal(found, (self.images.float() - self.data.mean) / self.data.std)
         assert torch.equal(self.images, before)
 
@@ -178,8 +178,8 @@ class TestImageData:
         images = self.images.clone()
         images[:, 1] = 7
         data = ImageData.of((images, self.labels), (images, self.labels))
-        assert torch.isfinite(data.normalise(images)).all()
-        assert not data.normalise(images)[:, 1].any()
+        assert torch.isfinite(data.normalize(images)).all()
+        assert not data.normalize(images)[:, 1].any()
 
     def test_hold_out(self) -> None:
         data, left = self.data.hold_out(0.1)

@@ -77,7 +77,7 @@ def test_other_sizes_are_named(images: Path) -> None:
     write(images / "test" / "dog" / "a.png", 1, (16, 20))
     with pytest.raises(UserError) as error:
         folder(images)
-    for part in ("test/dog/a.png is an image of 16 × 20", "train/cat/a.png one of 20 × 16", "image_size: 32"):
+    for part in ("test/dog/a.png has 16 × 20", "train/cat/a.png has 20 × 16", "image_size: 32"):
         assert part in str(error.value)
 
 
@@ -105,10 +105,10 @@ def test_a_damaged_image_is_named(images: Path, damage: bytes) -> None:
     [
         (shutil.rmtree, "needs two folders, train and test"),
         (lambda root: shutil.rmtree(root / "test"), "needs two folders, train and test"),
-        (lambda root: (root / "train" / "mouse").mkdir(), "test lacks 1 of the classes that .*train has, mouse"),
-        (lambda root: shutil.rmtree(root / "train" / "cat"), "train lacks 1 of the classes that .*test has, cat"),
+        (lambda root: (root / "train" / "mouse").mkdir(), "test lacks 1 of the classes in .*train, for example mouse"),
+        (lambda root: shutil.rmtree(root / "train" / "cat"), "train lacks 1 of the classes in .*test, for example cat"),
         (lambda root: (root / "test" / "cat" / "a.png").unlink(), "no valid file for the classes cat"),
-        (lambda root: [shutil.rmtree(root / "test" / name) for name in ("cat", "dog")], "test is no folder that holds"),
+        (lambda root: [shutil.rmtree(root / "test" / name) for name in ("cat", "dog")], "test must contain one folder"),
     ],
     ids=["absent", "no test", "one more", "one less", "an empty class", "no class"],
 )
