@@ -2,7 +2,7 @@
 
 For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), the real command runs
 studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process
-group. Half of the time it also goes to every worker and Ray process, as in a power cut; otherwise these end on their own.
+group. Half of the time it also goes to every worker and Ray process, as in a power cut; otherwise they end as usual.
 The same command resumes the study until it is finished. Then the next study starts, until all kills are used. Each
 trial trains a small network with a checkpoint after every epoch.
 

@@ -21,7 +21,12 @@ ISOLATED = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 """Ray listens on every interface: here there is only loopback."""
 
 
-@pytest.fixture(scope="module", params=sorted(ENGINES))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[pytest.mark.thorough, pytest.mark.alone] if name == "ray" else []) for name in ENGINES
+    ],
+)
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the contract's studies did on one engine."""
     engine, prefix = request.param, []
@@ -34,7 +39,7 @@ def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             prefix = ISOLATED
     folder: Path = tmp_path_factory.mktemp(engine)
     command = [*prefix, sys.executable, "-m", "tests.engines.contract", engine, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads((folder / "seen.json").read_text())
     return found

@@ -273,7 +273,7 @@ def test_a_connection_that_breaks_while_a_job_is_followed(api: JobApi, command_l
     code, _, err = command_line("logs", "--follow", "sent-1")
     assert code == 1
     assert err.startswith(f"epsearch: {api.address}: the connection broke (")
-    assert "the job continues: epsearch status|logs|stop|fetch sent-1" in err
+    assert "the job continues: epsearch status sent-1 --address " in err
 
 
 def test_no_secret_is_sent(api: JobApi, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def test_no_secret_is_sent(api: JobApi, command_line: CommandLine, monkeypatch: 
     assert not [text for text in everything if SECRET.encode() in text]
     assert SECRET not in out + err
     (job,) = [json.loads(body) for text, body in api.received if text.startswith("POST")]
-    assert "epsearch.cli.main run study.yaml --set training.epochs=3 --set engine.address=auto" in job["entrypoint"]
+    assert "python3 -m epsearch run study.yaml --set training.epochs=3 --set engine.address=auto" in job["entrypoint"]
 
 
 PASSWORDS = {
