@@ -1,52 +1,52 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two tests at a time; a process that has no more takes over from one that has.
+# Two tests at a time; an idle process takes over tests of a busy one.
 PARALLEL := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 
-help: ## show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 quickstart: $(VENV)/.installed ## install, then search eps for a small network on handwritten digits (2 minutes)
 	$(BIN)/epsearch run studies/quickstart.yaml
 
-test: $(VENV)/.installed-dev ## the tests that protect the design (5 minutes on 2 cores)
+test: $(VENV)/.installed-dev ## run the tests that protect the design (5 minutes on 2 cores)
 	$(BIN)/pytest -m "not thorough and not slow" $(PARALLEL)
 
-test-rest: $(VENV)/.installed-dev ## what `make test` leaves out: processes, clusters, servers, real data (20 minutes)
+test-rest: $(VENV)/.installed-dev ## run the other tests: processes, clusters, servers, real data (20 minutes)
 	$(BIN)/pytest -m "thorough and not alone and not slow" $(PARALLEL) && status=0 || status=1; \
 	$(BIN)/pytest -m "alone and not slow" && exit $$status
 
-test-all: ## both, as CI runs them
+test-all: ## run both, as CI does
 	@$(MAKE) --no-print-directory test && status=0 || status=1; \
 	$(MAKE) --no-print-directory test-rest && exit $$status
 
-coverage: $(VENV)/.installed-dev ## lines and branches that all of these tests reach, in the processes they start too
+coverage: $(VENV)/.installed-dev ## measure the lines and branches that these tests reach, also in subprocesses
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -m "not alone and not slow" $(PARALLEL); \
 	$(BIN)/coverage run -m pytest -m "alone and not slow"; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
-slow: $(VENV)/.installed-dev ## the tests that take an hour: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
+slow: $(VENV)/.installed-dev ## run the hour-long tests: every row of Table 1 on real data (EPSEARCH_DATA), 1,000 fuzzed study files
 	$(BIN)/pytest -m slow -s
 
-lint: $(VENV)/.installed-dev ## ruff: rules and format
+lint: $(VENV)/.installed-dev ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.installed-dev ## mypy, strict
+types: $(VENV)/.installed-dev ## check types with mypy, strict
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-dev ## let ruff mend what it can
+format: $(VENV)/.installed-dev ## fix what ruff can fix, and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(VENV)/.installed-dev ## renew the JSON Schema of study files from the models
+schema: $(VENV)/.installed-dev ## regenerate the JSON Schema of study files
 	$(BIN)/python -m epsearch.study.config > epsearch/study/study.schema.json
 
-bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says what each measures)
+bench: $(VENV)/.installed-dev ## run the benchmarks (see docs/benchmarks.md)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/engine_overhead.py
 	$(BIN)/python benchmarks/endurance.py
@@ -57,20 +57,25 @@ bench: $(VENV)/.installed-dev ## run the benchmarks (docs/benchmarks.md says wha
 	PATH=$(BIN):$$PATH $(BIN)/python benchmarks/report_speed.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/ray_overhead.py'
 
-bench-kills: $(VENV)/.installed-dev ## kill studies 100 times, by both engines, in SQLite and PostgreSQL (half an hour)
+bench-kills: $(VENV)/.installed-dev ## kill and resume studies 100 times, on both engines, in SQLite and PostgreSQL (half an hour)
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python -m benchmarks.kills'
 
-bench-search: $(VENV)/.installed-dev ## searches compared, over the tables of benchmarks/outcomes.py and run for real (EPSEARCH_DATA)
+bench-search: $(VENV)/.installed-dev ## compare searches, simulated and run for real (EPSEARCH_DATA)
 	$(BIN)/python benchmarks/range_holds.py
 	$(BIN)/python benchmarks/heatmaps.py
 	$(BIN)/python benchmarks/search_comparison.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/search_for_real.py'
 
-reproduce: $(VENV)/.installed-dev ## the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
+dist: $(VENV)/.installed-dev ## build the sdist and the wheel in dist/, and check them
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+reproduce: $(VENV)/.installed-dev ## run the probes of the paper's Tables 2, 3 and 4 (EPSEARCH_DATA; half a day on a CPU)
 	$(BIN)/python benchmarks/reproduction.py probe
 
-clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
+clean: ## remove the environment, builds and caches
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -85,4 +90,4 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
-.PHONY: help quickstart test test-rest test-all coverage slow lint types format schema bench bench-kills bench-search reproduce clean
+.PHONY: help quickstart test test-rest test-all coverage slow lint types format schema dist bench bench-kills bench-search reproduce clean

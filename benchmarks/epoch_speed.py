@@ -1,15 +1,15 @@
-"""How fast an epoch of epsearch's is, beside the loop people would write: every row of the paper's Table 1.
+"""Compare the speed of an epoch with the usual loop, for every row of the paper's Table 1.
 
-Theirs: torchvision's transforms image by image in a DataLoader with two worker processes (the images in memory, as
-torchvision's own CIFAR10 has them), an eager model, `torch.optim.Adam`; for text, the loop of PyTorch's and AWD-LSTM's
-examples. Ours: the study's own loop, by itself and with what makes it faster on this machine (`channels_last`,
-`compile`). All have every core, the same model, batch size and optimizer, and a process of their own, ours prepared as
-the engines' workers are. They take turns, after a few steps to warm up; the ratio is taken turn by turn.
+Usual: torchvision's per-image transforms in a DataLoader with two worker processes (the images in memory, as in
+torchvision's CIFAR10), an eager model, `torch.optim.Adam`; for text, the loop of PyTorch's and AWD-LSTM's examples.
+Ours: epsearch's loop, as it is and with the settings that make it faster on this machine (`channels_last`, `compile`).
+All use every core and the same model, batch size and optimizer, each in a separate process; ours is prepared like the
+engines' workers. They take turns, after a few warm-up steps; the ratio is taken turn by turn.
 
     EPSEARCH_DATA=… python benchmarks/epoch_speed.py [TURNS] [ROW ...]
 
-Of a network that takes minutes an epoch, a turn is a few steps, and the start of the DataLoader's worker processes is
-left out; where it is a whole epoch, it is part of it.
+For a network that takes minutes per epoch, a turn is a few steps, without the start of the DataLoader's workers; a turn
+of a whole epoch includes it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ WARM_UP = 2
 
 
 class Row(NamedTuple):
-    """A row of Table 1. `steps` of an epoch make a turn (None: all of it); `faster` are settings worth their while."""
+    """A row of Table 1. `steps` of an epoch make a turn (None: all of them); `faster` are settings that pay off."""
 
     kind: str
     dataset: str
@@ -89,7 +89,7 @@ def study(row: Row, **training: Any) -> StudyConfig:
 
 
 class Timed:
-    """A workload whose epoch is a turn, and which notes the seconds of its steps."""
+    """A workload whose epoch is a turn, and which measures the seconds of its steps."""
 
     def __init__(self, workload: Workload, steps: int | None) -> None:
         self._workload, self._steps = workload, steps
@@ -121,7 +121,7 @@ def ours(row: Row, **training: Any) -> Callable[[], float]:
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):
-    """As torchvision's CIFAR10: an array, of which each image becomes a picture, is transformed, and a tensor."""
+    """Like torchvision's CIFAR10: an array whose images become pictures, are transformed, and become tensors."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor, transform: Callable[[Any], torch.Tensor]) -> None:
         self._images = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -135,7 +135,7 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
         return self._transform(self._picture(self._images[index])), self._labels[index]
 
 
-def their_images(row: Row) -> Callable[[], float]:
+def usual_images(row: Row) -> Callable[[], float]:
     config = study(row)
     data = load_dataset(config)
     steps: list[Any] = [
@@ -170,7 +170,7 @@ def their_images(row: Row) -> Callable[[], float]:
     return turn
 
 
-def their_text(row: Row) -> Callable[[], float]:
+def usual_text(row: Row) -> Callable[[], float]:
     config = study(row)
     workload = create_workload(config, CPU)
 
@@ -197,7 +197,7 @@ def their_text(row: Row) -> Callable[[], float]:
 
 
 class Contestant:
-    """A process that takes a turn when asked."""
+    """A process that takes a turn on request."""
 
     def __init__(self, row: Row, name: str) -> None:
         context = multiprocessing.get_context("spawn")
@@ -215,10 +215,10 @@ class Contestant:
 
 
 def _serve(row: Row, name: str, pipe: Any) -> None:
-    # Else a DataLoader's workers would be spawned as this process was, which takes seconds.
+    # Otherwise the DataLoader's workers would be spawned like this process, which takes seconds.
     multiprocessing.set_start_method("fork", force=True)
-    if name == "theirs":
-        turn = their_text(row) if row.kind == "language" else their_images(row)
+    if name == "usual":
+        turn = usual_text(row) if row.kind == "language" else usual_images(row)
     else:
         prepare_process(os.cpu_count() or 1)
         turn = ours(row, **dict.fromkeys(row.faster if name == "faster" else (), True))
@@ -230,23 +230,23 @@ def main() -> None:
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
     names = [argument for argument in sys.argv[1:] if not argument.isdigit()]
     turns = numbers[0] if numbers else 5
-    table = Table("row", "steps", "theirs s", "ours s", "theirs / ours", "min", "max", "with", "theirs / ours so")
+    table = Table("row", "steps", "usual s", "ours s", "usual / ours", "min", "max", "with", "usual / ours with it")
     for row in ROWS:
         if names and not any(name in row.name for name in names):
             continue
-        contestants = {name: Contestant(row, name) for name in ("theirs", "ours", *["faster"] * bool(row.faster))}
+        contestants = {name: Contestant(row, name) for name in ("usual", "ours", *["faster"] * bool(row.faster))}
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(turns):
             for name, contestant in contestants.items():
                 seconds[name].append(contestant.turn())
         for contestant in contestants.values():
             contestant.end()
-        ratios = [their / our for their, our in zip(seconds["theirs"], seconds["ours"], strict=True)]
-        faster = [their / our for their, our in zip(seconds["theirs"], seconds.get("faster", []), strict=False)]
+        ratios = [usual / ours for usual, ours in zip(seconds["usual"], seconds["ours"], strict=True)]
+        faster = [usual / ours for usual, ours in zip(seconds["usual"], seconds.get("faster", []), strict=False)]
         table.add_row(
             row.name,
             str(row.steps or "an epoch"),
-            f"{statistics.median(seconds['theirs']):.2f}",
+            f"{statistics.median(seconds['usual']):.2f}",
             f"{statistics.median(seconds['ours']):.2f}",
             *(f"{of(ratios):.2f}" for of in (statistics.median, min, max)),
             ", ".join(row.faster) or "–",

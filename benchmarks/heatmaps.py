@@ -1,6 +1,6 @@
-"""Heatmaps as in Figs. 6 and 7, of the dense tables of outcomes.py; nothing is trained.
+"""Draw heatmaps like Figs. 6 and 7 from the dense tables of outcomes.py; trains nothing.
 
-    python benchmarks/heatmaps.py    # writes docs/heatmap-NAME.svg; needs a Chromium
+    python benchmarks/heatmaps.py    # writes docs/heatmap-NAME.svg; needs Chromium
 
 At the β₂ of the rule; the probed range of eps is framed.
 """

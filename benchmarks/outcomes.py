@@ -1,10 +1,10 @@
-"""Dense tables of outcomes over lr, eps and beta2, made by the project itself: what searches are compared on.
+"""Compute dense tables of outcomes over lr, eps and beta2 with epsearch, on which searches are compared.
 
 For each study file in `benchmarks/outcomes/` and each optimizer: a probe at its default settings, and a grid over
-LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that it goes on where it was left; what
-came out is in benchmarks/results/outcomes.parquet (a row for each cell, with its metric after every epoch, the mean
-over seeds, and the best of these) and outcomes.json (the probes; what the trials' seconds sum to, which overlap where
-cells are trained together; on what). A table that is computed anew replaces the one that was there.
+LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that an interrupted run resumes. Results
+are in benchmarks/results/outcomes.parquet (a row per cell, with its metric after every epoch, averaged over seeds, and
+the best of these) and outcomes.json (the probes; the sum of the trials' seconds, which overlap where cells are trained
+together; the machine). A table that is computed again replaces the previous one.
 
     EPSEARCH_DATA=… python benchmarks/outcomes.py [NAME ...]
 """
@@ -48,11 +48,11 @@ EPS = {
 }
 
 PART = 300_000
-"""Bytes of War and Peace that its LSTM is trained on."""
+"""Bytes of War and Peace that the LSTM trains on."""
 
 
 def part_of_war_and_peace() -> Path:
-    """Its beginning as a file of its own."""
+    """Write its beginning to a file."""
     data = Path(os.environ["EPSEARCH_DATA"])
     part = RUNS.absolute() / f"war-and-peace-{PART}.txt"
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -61,13 +61,13 @@ def part_of_war_and_peace() -> Path:
 
 
 def settings(name: str, optimizer: str) -> list[str]:
-    """What of the study file is another for this optimizer, and on this machine."""
+    """Overrides of the study file for this optimizer and machine."""
     chosen = [f"optimizer.name={optimizer}"]
     return [*chosen, f"workload.path={part_of_war_and_peace()}"] if name == "war-and-peace-lstm" else chosen
 
 
 def compute(name: str, optimizer: str) -> None:
-    """Probe and grid, unless they are there already."""
+    """Run the probe and the grid unless they exist."""
     study, place = HERE / "outcomes" / f"{name}.yaml", RUNS / f"{name}-{optimizer}"
     chosen = settings(name, optimizer)
     pipeline.probe(study, chosen, place / "probe")
@@ -78,7 +78,7 @@ def compute(name: str, optimizer: str) -> None:
 
 
 def collect() -> None:
-    """Every run that is complete, into the two files of results."""
+    """Write every complete run to the two result files."""
     rows, probes = [], []
     for place in sorted(RUNS.glob("*/grid")):
         outcome = pipeline.report(place)
@@ -90,12 +90,12 @@ def collect() -> None:
         probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
         said = said_of(probe, outcome)
         probes.append({**mine, **said})
-        # What a killed run lost was tried again, and is there twice.
-        settled = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
-        rows += [{**mine, **cell(trial, said)} for trial in settled]
-    anew = {table_of(probe) for probe in probes}
+        # Trials that a killed run lost were retried, and are there twice.
+        finished = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
+        rows += [{**mine, **cell(trial, said)} for trial in finished]
+    recomputed = {table_of(probe) for probe in probes}
     for probe, kept in tables() if (RESULTS / "outcomes.json").exists() else ():
-        if table_of(probe) not in anew:
+        if table_of(probe) not in recomputed:
             probes.append(probe)
             rows += kept
     probes.sort(key=table_of)
@@ -105,7 +105,7 @@ def collect() -> None:
 
 
 def said_of(probe: epsearch.ProbeResult, outcome: Outcome) -> dict[str, Any]:
-    """What the probe found, what was searched, how long it took and on what."""
+    """The probed range, the search space, the duration and the machine."""
     histogram = probe.histogram
     settings = load_study(outcome.directory / "study.yaml").training
     return {
@@ -123,7 +123,7 @@ def said_of(probe: epsearch.ProbeResult, outcome: Outcome) -> dict[str, Any]:
 
 
 def cell(trial: Trial, said: dict[str, Any]) -> dict[str, Any]:
-    """A row of the table. A cell in which a seed diverged has the epochs that the first one came to."""
+    """A row of the table. If a seed diverged, the cell has the epochs until the first divergence."""
     epochs = said["epochs"]
     curves = trial.curves
     whole = [len(seed) for seed in curves] == [epochs] * said["seeds"]
@@ -139,25 +139,25 @@ def cell(trial: Trial, said: dict[str, Any]) -> dict[str, Any]:
 
 
 def table_of(probe: dict[str, Any]) -> tuple[str, str]:
-    """Which table it is."""
+    """The key of a table."""
     return probe["workload"], probe["optimizer"]
 
 
 def tables(results: Path = RESULTS) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """What `collect` kept: for each table what is said of its probe, and its rows."""
+    """Read what `collect` wrote: the probe and the rows of each table."""
     rows = pyarrow.parquet.read_table(results / "outcomes.parquet").to_pylist()
     for probe in json.loads((results / "outcomes.json").read_text())["tables"]:
         yield probe, [row for row in rows if all(row[key] == probe[key] for key in ("workload", "optimizer"))]
 
 
 def best_row(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """The row with the best value, by the table's goal; None where none has a value."""
+    """The row with the best value, by the table's goal; None if no row has a value."""
     pick = max if probe["goal"] == "maximize" else min
     return pick((row for row in rows if row["value"] is not None), key=lambda row: row["value"], default=None)
 
 
 def at_ruled_beta2(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows at the table's β₂ that is nearest to the rule's (β₁ = 0.9)."""
+    """The rows at the table's β₂ nearest to the rule's (β₁ = 0.9)."""
     rows = list(rows)
     ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
     beta2 = min({row["beta2"] for row in rows}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
@@ -165,7 +165,7 @@ def at_ruled_beta2(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> lis
 
 
 def range_of(probe: dict[str, Any]) -> EpsilonRange:
-    """The range that was probed."""
+    """The probed range."""
     return EpsilonRange(lower=probe["lower"], upper=probe["upper"])
 
 

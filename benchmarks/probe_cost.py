@@ -1,15 +1,14 @@
-"""What the probe costs: an epoch by `epsearch.probe` beside the same epoch in a loop of one's own.
+"""Measure the cost of the probe: an epoch of `epsearch.probe` compared with the same epoch in a plain loop.
 
-Both train the same network from the same weights on the same batches, taking turns after every step, so that whatever
-else the machine does meets both alike; the ratio is taken epoch by epoch. Of the larger networks an epoch is cut
-short, which makes the probe look dearer than it is. Apart from it are given the reading of ẑ alone, and the copy of
-model and optimizer that `probe` takes and puts back (unless `restore=False`).
+Both train the same network from the same weights on the same batches and alternate after every step, so that other work
+on the machine affects both alike; the ratio is taken epoch by epoch. Epochs of the larger networks are cut short, which
+makes the probe look more expensive than it is. Reading ẑ, and the copy of model and optimizer that `probe` takes and
+restores (unless `restore=False`), are also measured separately.
 
     python benchmarks/probe_cost.py [EPOCHS] [NETWORK ...]
 
-Data are those of the folder that EPSEARCH_DATA names: `FashionMNIST/` (torchvision downloads it), `cifar10/train/`
-with a folder of images for each class, `ptb/ptb.train.txt`. Where they are absent, random ones of the same shape
-train as long; the table says so.
+Data is read from EPSEARCH_DATA: `FashionMNIST/` (downloaded by torchvision), `cifar10/train/` with a folder of images
+per class, `ptb/ptb.train.txt`. Missing data is replaced by random data of the same shape, as the table shows.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ LSTM_STEPS, LSTM_BATCH, BPTT, LSTM_SIZE, VOCABULARY = 12, 20, 70, 400, 10_000
 
 
 class Network(NamedTuple):
-    """`name` says the part of an epoch, and what data; `clip` is the largest norm of the gradient."""
+    """`name` gives the part of an epoch and the data; `clip` is the maximum gradient norm."""
 
     name: str
     build: Callable[[], nn.Module]
@@ -87,7 +86,7 @@ def cifar10_vgg11() -> Network:
 
 
 class LanguageModel(nn.Module):
-    """One LSTM layer, the embedding tied to the output; the state goes on from batch to batch."""
+    """One LSTM layer, the embedding tied to the output; the state carries over from batch to batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +141,7 @@ def start(network: Network) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def side_by_side(network: Network) -> tuple[float, float, float, float]:
-    """Seconds of an epoch in a loop of one's own; of the probe; of reading ẑ once more; of the copy and its return."""
+    """Seconds for an epoch in a plain loop; for the probe; for reading ẑ once more; for copying and restoring."""
     (own_model, own_optimizer), (model, optimizer) = start(network), start(network)
     own_model.train()
     own = 0.0
@@ -150,7 +149,7 @@ def side_by_side(network: Network) -> tuple[float, float, float, float]:
     def batches() -> Iterator[Any]:
         nonlocal own
         for step, batch in enumerate(network.batches):
-            # The batch of another step: neither is to find in the cache what the other has just read.
+            # A different batch, so that neither finds in the cache what the other has just read.
             other = network.batches[step - len(network.batches) // 2]
             began = time.perf_counter()
             own_optimizer.zero_grad()
@@ -164,7 +163,7 @@ def side_by_side(network: Network) -> tuple[float, float, float, float]:
     trained = time.perf_counter()
     epsearch.measure(optimizer, model)
     read = time.perf_counter()
-    # With its state full: before the first step, when `probe` copies it, it is empty.
+    # With a full state: when `probe` copies it, before the first step, it is empty.
     Snapshot(model, optimizer).restore()
     return own, trained - began - own, read - trained, time.perf_counter() - read
 
@@ -179,7 +178,7 @@ def compare(network: Network, pairs: int) -> list[str]:
 
 def main() -> None:
     pairs, *names = sys.argv[1:] or ["7"]
-    columns = ("own loop s", "probe s", "reading s", "copy s", "probe / own", "min", "max")
+    columns = ("plain loop s", "probe s", "reading s", "copy s", "probe / plain", "min", "max")
     title = f"medians over {pairs} interleaved epochs, after one to warm up"
     table = Table("network", *columns, title=title)
     for name in names or NETWORKS:

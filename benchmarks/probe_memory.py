@@ -1,7 +1,7 @@
-"""How much memory `epsearch.measure` takes beside the optimizer's own state, at its peak.
+"""Measure the peak memory of `epsearch.measure` beyond the optimizer's own state.
 
-The resident set's high-water mark (VmHWM of /proc/self/status) is reset just before ẑ is read, and compared with the
-resident set then; each row is a process of its own. Linux only.
+The high-water mark of resident memory (VmHWM of /proc/self/status) is reset just before ẑ is read, and compared with
+resident memory at that point; each row runs in a separate process. Linux only.
 
     python benchmarks/probe_memory.py [ELEMENTS]
 """
@@ -42,9 +42,9 @@ def status(key: str) -> int:
 
 
 def peak_above(function: Callable[[], object]) -> int:
-    """Bytes by which the resident set grew at its largest while `function` ran."""
+    """The largest growth of resident memory while `function` ran, in bytes."""
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # what is free already would be used again, and not be seen
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would be reused and not be counted
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     before = status("VmRSS")
     function()
@@ -63,8 +63,8 @@ def stepped(name: str, elements: int, tensors: int, **keywords: Any) -> torch.op
 
 
 def case(name: str, elements: int, tensors: int, keywords: dict[str, Any]) -> tuple[int, int]:
-    """Bytes of the optimizer's state, and of the peak beside it."""
-    measure(stepped("adam", 10**6, 1))  # what is loaded or allocated once
+    """Bytes of the optimizer's state, and of the peak beyond it."""
+    measure(stepped("adam", 10**6, 1))  # loads and allocates what is needed once
     optimizer = stepped(name, elements, tensors, **keywords)
     kept = [t for state in optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
     return sum(tensor.nbytes for tensor in kept), peak_above(lambda: measure(optimizer))
@@ -73,7 +73,7 @@ def case(name: str, elements: int, tensors: int, keywords: dict[str, Any]) -> tu
 def main() -> None:
     elements = int(float(sys.argv[1])) if len(sys.argv) > 1 else 10**8
     title = f"{elements:.0e} parameters in float32"
-    table = Table("optimizer", "tensors", "its state, MiB", "measure's peak beside it, MiB", title=title)
+    table = Table("optimizer", "tensors", "optimizer state, MiB", "peak of measure beyond it, MiB", title=title)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for label, (name, keywords) in OPTIMIZERS.items():

@@ -1,13 +1,13 @@
-"""The range of one tensor: epsearch's reading of ẑ beside the ways to take two percentiles that are about.
+"""Compare epsearch's reading of one tensor with other ways to compute two percentiles.
 
-ẑ = √v of float32 v, spread lognormally over some eight decades. The others give the 2nd and 98th percentile of v and
-nothing else; epsearch's row is all that it records of a tensor: both percentiles, zeros, non-finite values, histogram
-and exact shares above powers of ten. One core, one interleaved run, ratios taken round by round; the rounds agree on
-both decades, which is asserted.
+ẑ = √v of float32 v, spread lognormally over about eight decades. The others compute only the 2nd and 98th percentile of
+v; epsearch's row is everything it records about a tensor: both percentiles, zeros, non-finite values, histogram and
+exact shares above powers of ten. One core, one interleaved run, ratios taken round by round; every round asserts that
+all methods agree on both decades.
 
     python benchmarks/probe_percentiles.py [ROUNDS] [ELEMENTS ...]
 
-Where there is a GPU, a billion elements are read there, too, beside a copy of the tensor within its memory.
+On a GPU, a billion elements are read too, compared with a copy of the tensor within GPU memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QS = (0.02, 0.98)
 
 
 def second_moment(elements: int, device: str = "cpu") -> torch.Tensor:
-    """As an optimizer's v: √v has its median near 3e-4 and a standard deviation of 0.75 decades."""
+    """Like an optimizer's v: √v has a median near 3e-4 and a standard deviation of 0.75 decades."""
     generator = torch.Generator(device).manual_seed(0)
     v = torch.empty(elements, device=device)
     for piece in v.split(1 << 24):
@@ -108,7 +108,7 @@ def on_one_core(elements: int, rounds: int) -> Table:
 def on_the_gpu(rounds: int, elements: int = 10**9) -> Table:
     v, other = second_moment(elements, "cuda"), torch.empty(elements, device="cuda")
     methods: dict[str, Callable[[], object]] = {
-        "copy within the memory": lambda: other.copy_(v),
+        "copy within GPU memory": lambda: other.copy_(v),
         "epsearch, all of a layer": lambda: epsearch_layer(v),
     }
     seconds: dict[str, list[float]] = {name: [] for name in methods}
@@ -120,10 +120,10 @@ def on_the_gpu(rounds: int, elements: int = 10**9) -> Table:
             torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - began)
     table = Table(
-        "method", "median ms", "times one reading", title=f"{elements:.0e} elements, {rounds} rounds, on a GPU"
+        "method", "median ms", "relative to one read", title=f"{elements:.0e} elements, {rounds} rounds, on a GPU"
     )
     # A copy reads every element once and writes it once.
-    reading = statistics.median(seconds["copy within the memory"][1:]) / 2
+    reading = statistics.median(seconds["copy within GPU memory"][1:]) / 2
     for name, (_, *measured) in seconds.items():
         median = statistics.median(measured)
         table.add_row(name, f"{1e3 * median:.2f}", f"{median / reading:.1f}")
@@ -141,7 +141,7 @@ def main() -> None:
         console.print(torch.cuda.get_device_name())
         console.print(on_the_gpu(rounds))
     else:
-        console.print("no GPU here: nothing was measured on one")
+        console.print("no GPU found: GPU reading was not measured")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What moves the probed range, and by how many decades: ε and lr while probing, the length of the probe, the seed.
+"""Measure what moves the probed range, and by how many decades: ε and lr of the probe, its length, the seed.
 
-Three workloads with Adam: an MLP and a small CNN on Fashion-MNIST, and a character LSTM on a text. A run trains two
-epochs and is measured after a quarter, a half, one and two of them (measuring trains nothing).
+Three workloads with Adam: an MLP and a small CNN on Fashion-MNIST, and a character LSTM on a text. A run trains for two
+epochs and is measured after a quarter, a half, one and two epochs (measuring does not train).
 
     EPSEARCH_DATA=… python benchmarks/probe_trust.py [TEXT]
 
-TEXT is the file of the character model; without it, the Python standard library's own sources.
+TEXT is the file for the character model; default: the sources of Python's standard library.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from epsearch import EpsilonRange, create_optimizer, measure
+from epsearch.study.config import StudyConfig
 from epsearch.training.seeding import seed_all
 from epsearch.workloads.vision.workload import VisionWorkload
 
@@ -68,6 +69,12 @@ class Characters:
         return F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
 
 
+def fashion_mnist(model: str) -> VisionWorkload:
+    workload = {"name": "vision", "dataset": "fashion_mnist", "model": model}
+    study = {"name": "trust", "workload": workload, "training": {"batch_size": 128}}
+    return VisionWorkload(StudyConfig.model_validate(study), torch.device("cpu"))
+
+
 class Setting(NamedTuple):
     eps: float
     lr: float
@@ -76,7 +83,7 @@ class Setting(NamedTuple):
 
 
 def ranges(workload: Any, settings: tuple[float, float, int]) -> dict[Setting, EpsilonRange]:
-    """Train once, measure at each length."""
+    """Train once and measure at each length."""
     eps, lr, seed = settings
     seed_all(seed)
     model = workload.model()
@@ -101,7 +108,7 @@ def decade(value: float) -> int:
 
 
 def spread(found: dict[Setting, EpsilonRange], keep: Callable[[Setting], bool]) -> str:
-    """The ranges over the settings kept: `-5…-1`, or `-6/-5…-1` where an end takes several values."""
+    """The ranges over the settings that `keep` selects: `-5…-1`, or `-6/-5…-1` if an end takes several values."""
     kept = [value for setting, value in found.items() if keep(setting)]
     ends = (sorted({decade(value.lower) for value in kept}), sorted({decade(value.upper) for value in kept}))
     return " … ".join("/".join(map(str, values)) for values in ends)
@@ -110,10 +117,9 @@ def spread(found: dict[Setting, EpsilonRange], keep: Callable[[Setting], bool]) 
 def main() -> None:
     torch.set_num_threads(1)
     text = Path(sys.argv[1]).read_text() if len(sys.argv) > 1 else library_sources()
-    cpu = torch.device("cpu")
     workloads = {
-        "MLP, Fashion-MNIST": VisionWorkload("fashion_mnist", "mlp", [], 128, cpu),
-        "CNN, Fashion-MNIST": VisionWorkload("fashion_mnist", "cnn", [], 128, cpu),
+        "MLP, Fashion-MNIST": fashion_mnist("mlp"),
+        "CNN, Fashion-MNIST": fashion_mnist("cnn"),
         "character LSTM": Characters(text),
     }
     table = Table("exponents of lower … upper", *workloads)

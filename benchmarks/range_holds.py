@@ -1,8 +1,8 @@
-"""Does the probed range hold the best eps? Read off the dense tables of outcomes.py; nothing is trained.
+"""Check whether the probed range holds the best eps, from the dense tables of outcomes.py; trains nothing.
 
-For each workload and optimizer: the table's best over all of lr, eps and beta2, and what is lost (in % of it) by
-whoever tries only the eps of the probed range, these and the power of ten below them, its two ends, or the optimizer's
-default, with every lr and beta2 of the table.
+For each workload and optimizer: the table's best over all lr, eps and beta2, and the loss (in % of it) when only some
+eps are tried, with every lr and beta2 of the table: those of the probed range, these and the power of ten below them,
+the two ends of the range, or the optimizer's default.
 
     python benchmarks/range_holds.py    # writes the table of docs/benchmarks.md
 """
@@ -20,7 +20,7 @@ from epsearch.records.epsilon import power_of_ten
 
 
 def table() -> str:
-    """A row for each workload and optimizer, and how often what holds."""
+    """A row per workload and optimizer, and how often each choice is good enough."""
     lines = [
         "| table | probed range | best eps | best | lost in the range, % | and a decade below | by its ends | default |"
     ]

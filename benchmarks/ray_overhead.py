@@ -1,9 +1,9 @@
-"""Trials per second of a train function that reports once: through the Ray engine, and by a bare `tune.Tuner`.
+"""Measure trials per second of a train function that reports once: the Ray engine and a bare `tune.Tuner`.
 
-Both have FIFO scheduling, reuse_actors, one CPU for each trial, Optuna's TPE over three parameters in a SQLite file,
-and import torch in the worker as any training does. Bare means Ray's `OptunaSearch` and a function that calls
-`tune.report` once, as the documentation has it. One Ray, one interleaved run; the ratio is taken pair by pair.
-`whole` is from the call to its return, with the workers' start; `warm` counts from the first trial's end.
+Both use FIFO scheduling, reuse_actors, one CPU per trial and Optuna's TPE over three parameters in a SQLite file, and
+import torch in the worker as any training does. Bare means Ray's `OptunaSearch` and a function that calls `tune.report`
+once, as in the documentation. One Ray, one interleaved run; the ratio is taken pair by pair. `whole` is from the call
+to its return, including the start of the workers; `warm` is from the end of the first trial.
 
 Ray listens on every interface, so:
 
@@ -116,8 +116,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     table = Table("", "engine (trials/s)", "bare (trials/s)", "ratio, median", "min", "max")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "study.yaml").write_text(STUDY)
         (folder / "noop.py").write_text(NOOP)
         ours, theirs = [], []

@@ -1,7 +1,7 @@
-"""How long `epsearch report` takes for a study of 1,000 and of 10,000 trials, and how large its page is.
+"""Time `epsearch report` on studies of 1,000 and 10,000 trials, and measure the page.
 
-The studies are made in SQLite, each trial with ten epochs' values, over a grid of 10 lr, 10 eps and as many beta2 as
-that takes; the command is timed from its start to its end, in turns.
+The studies are in SQLite, each trial with the values of ten epochs, over a grid of 10 lr, 10 eps and as many beta2 as
+needed. The runs alternate between the sizes; each includes the start of Python.
 
     python benchmarks/report_speed.py [ROUNDS]
 """
@@ -40,7 +40,7 @@ search: {eps: {low: 1e-10, high: 1e-1}, lr: {low: 1e-8, high: 10}, beta2: 0.999}
 
 
 def make(place: Path, trials: int) -> Path:
-    """A run directory with so many complete trials."""
+    """A run directory with `trials` complete trials."""
     place.mkdir()
     (place / "study.yaml").write_text(STUDY)
     directory = place / "run"

@@ -1,10 +1,10 @@
-"""The probes of Tables 2, 3 and 4, and the tables of docs/reproduction.md, which are written from their records.
+"""Run the probes of Tables 2, 3 and 4, and write the tables of docs/reproduction.md from their records.
 
-    EPSEARCH_DATA=… python benchmarks/reproduction.py probe [ROW ...]   # one epoch each, 5 s to 2 hours on a core
-    python benchmarks/reproduction.py                                   # writes the tables anew, from the records alone
+    EPSEARCH_DATA=… python benchmarks/reproduction.py probe [ROW ...]   # one epoch each, 5 s to 2 hours on one core
+    python benchmarks/reproduction.py                                   # rewrite the tables from the records
 
-A row is a study of studies/paper at other settings than its own, or over the first steps of an epoch where a whole one
-takes hours here. What was found is in benchmarks/results/probes.json; a row that is run again replaces its record.
+A row is a study of studies/paper, possibly with other settings, or limited to the first steps of an epoch that would
+take hours. The results are in benchmarks/results/probes.json; a row that runs again replaces its record.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NAMES = {
 
 
 FASTER = "training.channels_last=true"
-"""The same network, a quarter faster on a CPU: no other row, but a way to run it in less than two hours."""
+"""The same network, a quarter faster on a CPU; not a different row, but a way to run it in under two hours."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def at(self) -> list[str]:
-        """What of the study was changed: settings without their section, and the steps."""
+        """The changes to the study: settings without their section, and the steps."""
         parts = [setting.removeprefix("probe.") for setting in self.settings if setting != FASTER]
         return [*parts, f"{self.steps} steps"] if self.steps else parts
 
@@ -118,7 +118,7 @@ FURTHER = [
     Row("fashion-mnist-mlp"),
     Row("fashion-mnist-alexnet"),
 ]
-"""Runs that say why a row differs, or how far a part of an epoch can be trusted; models that the tables lack."""
+"""Runs that show why a row differs or how far a part of an epoch can be trusted; models not in the tables."""
 
 SHARES: dict[str, list[tuple[Row, list[float]]]] = {
     "1-layer LSTM": [(Row("ptb-lstm1"), [100, 99.85, 91.88, 9.14])],
@@ -144,7 +144,7 @@ SHARES: dict[str, list[tuple[Row, list[float]]]] = {
 
 
 def run(row: Row) -> dict[str, Any]:
-    """Probe, and say what was found, on what."""
+    """Probe; return the results and the machine."""
     began = time.monotonic()
     result = part_of_epoch(row) if row.steps else whole_epoch(row)
     exponents = range(math.floor(math.log10(result.range.lower)), math.ceil(math.log10(result.range.upper)) + 1)
@@ -162,15 +162,15 @@ def run(row: Row) -> dict[str, Any]:
 
 
 def whole_epoch(row: Row) -> ProbeResult:
-    """As `epsearch probe` does it."""
-    place = RUNS / row.key.replace(" ", "-").replace("=", "-")
-    found = pipeline.probe(row.file, list(row.settings), place)
+    """Probe like `epsearch probe`."""
+    run_dir = RUNS / row.key.replace(" ", "-").replace("=", "-")
+    found = pipeline.probe(row.file, list(row.settings), run_dir)
     assert found is not None, "these studies probe"
     return found
 
 
 def part_of_epoch(row: Row) -> ProbeResult:
-    """The first steps of the same epoch."""
+    """Probe only the first steps of the same epoch."""
     import torch
 
     from epsearch.training.seeding import seed_all
@@ -190,7 +190,7 @@ def part_of_epoch(row: Row) -> ProbeResult:
 
 
 def on_what() -> str:
-    """The machine, the versions that matter, and today."""
+    """The machine, the relevant versions, and the date."""
     import torch
 
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -201,12 +201,12 @@ def on_what() -> str:
 
 
 def tables(found: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The tables of the page by the name that marks their place."""
+    """The tables of the page, by the name of their marker."""
     return {"ranges": ranges(found), "further": further(found), "shares": shares(found)}
 
 
 def ranges(found: dict[str, dict[str, Any]]) -> str:
-    """Tables 3 and 4 beside ours."""
+    """Tables 3 and 4, compared with ours."""
     lines = ["| table | model, data | optimizer | paper | ours | decades off, lower and upper | steps | seconds |"]
     lines.append("|---|---|---|---|---|---|---|---|")
     for row, (lower, upper) in PAPER.items():
@@ -240,7 +240,7 @@ def further(found: dict[str, dict[str, Any]]) -> str:
 
 
 def shares(found: dict[str, dict[str, Any]]) -> str:
-    """Table 2 beside ours."""
+    """Table 2, compared with ours."""
     blocks = []
     for name, rows in SHARES.items():
         first = -7 if "LSTM" in name else -4
@@ -274,7 +274,7 @@ def _model(row: Row) -> tuple[str, str]:
 
 
 def write(page: str, parts: dict[str, str]) -> str:
-    """The page with what stands between the marks of each part replaced."""
+    """Return the page with the text between the markers of each part replaced."""
     for name, text in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, after = page.split(begin, maxsplit=1)[0], page.split(end)[1]

@@ -1,11 +1,10 @@
-"""Searches for lr and eps, simulated over the dense tables of outcomes.py: a trial is looked up instead of trained.
+"""Simulate searches for lr and eps over the dense tables of outcomes.py: each trial is looked up, not trained.
 
     python benchmarks/search_comparison.py [SEEDS]    # writes the tables and the figure of docs/benchmarks.md
 
-What a search draws is the nearest cell of the table; an eps beyond the table's ends is its end, which is right only
-where the ends are plateaus. Every search has the table's whole lr and the β₂ of the rule, and its best there is the
-goal, to 0.5 %: what the rule for β₂ loses is another question (range_holds.py). Epochs are counted, the probe's one
-included.
+A suggestion becomes the nearest cell of the table. An eps beyond the table becomes its end, which is correct only if
+the ends are plateaus. Every search uses all lr of the table and the β₂ of the rule. The goal is within 0.5 % of the
+best value there; range_holds.py measures what the rule for β₂ loses. Epochs are counted, including that of the probe.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import optuna
 from epsearch.records.epsilon import EpsilonRange
 
 TRIALS = 100
-"""The budget, in trials that are trained to their end."""
+"""The budget, in completely trained trials."""
 
 CLOSE = 0.005
 
@@ -40,14 +39,14 @@ FIGURE = ROOT / "docs" / "search-comparison.svg"
 RESULTS = ROOT / "benchmarks" / "results"
 
 DEFAULT_EPS = {"adam": 1e-8, "rmsprop": 1e-8, "adabelief": 1e-16}
-"""The eps that each optimizer has unless told."""
+"""The default eps of each optimizer."""
 
 
 @dataclass(frozen=True)
 class Table:
     """One workload and optimizer: the metric after every epoch by (lr, eps); a diverged cell's curve ends early.
 
-    `median` is that of the probe's ẑ.
+    `median` is the median of the probe's ẑ.
     """
 
     goal: str
@@ -59,25 +58,25 @@ class Table:
 
     @cached_property
     def best(self) -> float:
-        """Of all cells and epochs."""
+        """The best value of all cells and epochs."""
         return (max if self.goal == "maximize" else min)(value for curve in self.curves.values() for value in curve)
 
     @cached_property
     def lrs(self) -> list[float]:
-        """Of the table, ascending."""
+        """All lr of the table, ascending."""
         return sorted({lr for lr, _ in self.curves})
 
     @cached_property
     def epss(self) -> list[float]:
-        """Of the table, ascending."""
+        """All eps of the table, ascending."""
         return sorted({eps for _, eps in self.curves})
 
     def curve(self, lr: float, eps: float) -> list[float]:
-        """Of the nearest cell."""
+        """The curve of the nearest cell."""
         return self.curves[nearest(self.lrs, lr), nearest(self.epss, eps)]
 
     def lost(self, value: float) -> float:
-        """By how much a value falls short of the best, as a share of it."""
+        """The loss of a value compared with the best, as a share of the best."""
         return abs(value - self.best) / abs(self.best)
 
 
@@ -92,12 +91,12 @@ def nearest(points: list[float], value: float) -> float:
 
 
 def spent(table: Table, curve: list[float]) -> int:
-    """Epochs of a whole trial: the one in which it diverged counts."""
+    """Epochs of a whole trial, including the one in which it diverged."""
     return min(len(curve) + 1, table.epochs)
 
 
 def course(table: Table, steps: Iterable[Step], start: int = 0) -> list[tuple[int, float]]:
-    """Epochs spent when a trial ended better than those before, and what is lost still; to the budget or the best."""
+    """Epochs spent at each improvement, and the remaining loss; until the budget is spent or the best is found."""
     total, least = start, math.inf
     found = []
     for epochs, values in steps:
@@ -113,12 +112,12 @@ def course(table: Table, steps: Iterable[Step], start: int = 0) -> list[tuple[in
 
 
 def epochs_to_goal(found: list[tuple[int, float]]) -> float:
-    """Epochs until what is lost is 0.5 % at most; infinite beyond the budget."""
+    """Epochs until the loss is at most 0.5 %; infinite beyond the budget."""
     return next((epochs for epochs, lost in found if lost <= CLOSE), math.inf)
 
 
 def grid(eps: Callable[[Table], list[float]]) -> Search:
-    """lr × eps in an order that the seed shuffles."""
+    """lr × eps in an order shuffled by the seed."""
 
     def search(table: Table, seed: int) -> Iterator[Step]:
         cells = list(itertools.product(table.lrs, eps(table)))
@@ -133,7 +132,7 @@ def grid(eps: Callable[[Table], list[float]]) -> Search:
 def sampled(
     bounds: Callable[[Table], tuple[float, float]], sampler: str, *, halving: bool = False, effective: bool = False
 ) -> Search:
-    """Optuna's sampler over log-uniform lr and eps, asked and told; with `halving`, pruned on the tables' epochs.
+    """Ask-and-tell with an Optuna sampler over log-uniform lr and eps; with `halving`, prunes on the tables' epochs.
 
     With `effective`, over η = lr / (z̃ + eps) and eps, where z̃ is the probe's median.
     """
@@ -147,7 +146,7 @@ def sampled(
             trial = study.ask()
             eps = low if low == high else trial.suggest_float("eps", low, high, log=True)
             if effective:
-                # As wide as lr itself, around where eps is as large as ẑ; an lr beyond the table is its end.
+                # As wide as lr itself, around the point where eps equals ẑ; an lr beyond the table becomes its end.
                 middle = denominator(table, table.median)
                 eta = trial.suggest_float("eta", table.lrs[0] / middle, table.lrs[-1] / middle, log=True)
                 lr = eta * denominator(table, eps)
@@ -173,7 +172,7 @@ def sampled(
 
 
 def denominator(table: Table, eps: float) -> float:
-    """What lr is divided by where ẑ is its median; AdaBelief's ε is compared with a square (Table 5)."""
+    """The divisor of lr where ẑ is its median; AdaBelief's ε is compared with a square (Table 5)."""
     total = table.median + eps
     return math.sqrt(total) if table.optimizer == "adabelief" else total
 
@@ -200,7 +199,7 @@ IN_RANGE, WIDE = "c: TPE in the range", "d: TPE, 1e-10 to 1e+10"
 
 def read(results: Path = RESULTS) -> dict[str, Table]:
     """The tables of outcomes.py, at the β₂ of the rule."""
-    # Here, since with it come torch and pyarrow, which a simulation over a table of one's own does without.
+    # Imported here: it loads torch and pyarrow, which a simulation over another table does not need.
     from outcomes import at_ruled_beta2, range_of, tables
 
     found = {}
@@ -217,7 +216,7 @@ def read(results: Path = RESULTS) -> dict[str, Table]:
 
 
 def simulate(task: tuple[str, Table, str, int]) -> tuple[str, str, list[list[tuple[int, float]]]]:
-    """A search over a table, with every seed."""
+    """Run a search over a table with every seed."""
     name, table, label, seeds = task
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     start, search = SEARCHES[label]
@@ -244,7 +243,7 @@ def to_goal(found: Found) -> str:
     }
     for name, row in medians.items():
         lines.append(f"| {name} | {' | '.join(f'{row[label]:g}'.replace('inf', '–') for label in SEARCHES)} |")
-    # Where neither comes there, nothing is known of their ratio.
+    # If neither reaches the goal, the ratio is unknown.
     ratios = {
         label: [row[label] / row[WIDE] for row in medians.values() if min(row[label], row[WIDE]) < math.inf]
         for label in SEARCHES
@@ -257,7 +256,7 @@ def to_goal(found: Found) -> str:
 
 
 def left_over(found: Found, tables: dict[str, Table]) -> str:
-    """What is lost still, in %, when 25 trials are spent: the median over the seeds."""
+    """The remaining loss after 25 trials, in %: the median over the seeds."""
     lines = [f"| table | {' | '.join(SEARCHES)} |", "|---" * (len(SEARCHES) + 1) + "|"]
     for name, searches in found.items():
         epochs = 25 * tables[name].epochs
@@ -267,13 +266,13 @@ def left_over(found: Found, tables: dict[str, Table]) -> str:
 
 
 def lost_at(one: list[tuple[int, float]], epochs: float) -> float:
-    """What is lost when so many epochs are spent; all of it before the first trial has ended."""
+    """The remaining loss after that many epochs; all of it before the first trial has ended."""
     place = bisect.bisect_right(one, epochs, key=lambda point: point[0])
     return one[place - 1][1] if place else 1.0
 
 
 def draw(found: Found, tables: dict[str, Table]) -> Any:
-    """What is lost against epochs spent, a panel for each table: medians, and the quartiles of two."""
+    """Remaining loss over epochs, one panel per table: medians, and the quartiles of two searches."""
     from plotly import colors
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots

@@ -1,12 +1,12 @@
-"""The searches of search_comparison.py, run for real: `epsearch run` at the same number of trials, nothing looked up.
+"""Run the searches of search_comparison.py for real: `epsearch run` with the same number of trials, no lookup.
 
     EPSEARCH_DATA=… unshare -n sh -c 'ip link set lo up; python benchmarks/search_for_real.py'
 
-writes a table of docs/benchmarks.md. Ray, which g runs on, listens on every interface: so it has a network of its own.
+Writes a table of docs/benchmarks.md. Search g uses Ray, which listens on every interface; hence the network namespace.
 
-lr from 1e-4 to 1, β₂ by the rule, 25 trials, the sampler's seeds 0 to 2; the grid of the range takes lr in powers of
-ten. Judged are the best value of the metric when the trials are done, and the epochs, the probe's included, until
-a trial has ended that is within 0.5 % of the best that any of the searches found.
+lr from 1e-4 to 1, β₂ by the rule, 25 trials, sampler seeds 0 to 2; the grid of the range uses powers of ten for lr.
+Reported are the best value after all trials, and the epochs, including that of the probe, until a trial ends within
+0.5 % of the best value that any of the searches found.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ COMMON = ["search.lr={low: 1e-4, high: 1.0}", "search.beta2=auto", "training.see
 
 
 def run(workload: str, label: str, seed: int) -> Outcome:
-    """A study from its beginning."""
-    place = RUNS / f"{workload}-{label[0]}-{seed}"
-    shutil.rmtree(place, ignore_errors=True)
+    """Run a study from the start."""
+    run_dir = RUNS / f"{workload}-{label[0]}-{seed}"
+    shutil.rmtree(run_dir, ignore_errors=True)
     settings = [*COMMON, *SEARCHES[label], f"engine.seed={seed}"]
-    return epsearch.run(HERE / "outcomes" / f"{workload}.yaml", settings, place)
+    return epsearch.run(HERE / "outcomes" / f"{workload}.yaml", settings, run_dir)
 
 
 def epochs_to(outcome: Outcome, target: float) -> float:
-    """Epochs until a trial ended whose value is as good; the probe's one included."""
+    """Epochs until a trial reaches the target, including that of the probe."""
     spent = 1 if outcome.probe else 0
     for trial in sorted(outcome.trials, key=lambda trial: trial.number):
         spent += trial.epochs
@@ -71,7 +71,7 @@ def main() -> None:
     lines = ["| workload | search | trials | best, median of 3 seeds | worst | epochs to the goal, median |"]
     lines.append("|---|---|---|---|---|---|")
     for workload in WORKLOADS:
-        # The grids draw nothing: one run of them is all there is.
+        # A grid does not depend on the seed: run it once.
         ran = {
             label: [run(workload, label, seed) for seed in ([0] if label[0] in "ab" else SEEDS)] for label in SEARCHES
         }

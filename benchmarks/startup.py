@@ -1,6 +1,6 @@
-"""How long the command line takes to answer: `epsearch --help` and `check` beside `python -c pass`.
+"""Measure how fast the command line starts: `epsearch --help` and `check`, compared with `python -c pass`.
 
-The commands are run in turn, so that whatever else the machine does meets all of them alike.
+The commands run in turns, so that other work on the machine affects all of them alike.
 
     python benchmarks/startup.py [ROUNDS]
 """
@@ -38,7 +38,7 @@ def main(rounds: int) -> None:
                 began = time.perf_counter()
                 subprocess.run(command, cwd=folder, check=True, capture_output=True)
                 seconds[name].append(time.perf_counter() - began)
-    table = Table("command", "median s", "min s", "max s", title=f"{rounds} interleaved rounds, after one to warm up")
+    table = Table("command", "median s", "min s", "max s", title=f"{rounds} interleaved rounds after one warm-up round")
     for name, (_, *measured) in seconds.items():
         table.add_row(name, *(f"{value:.3f}" for value in (statistics.median(measured), min(measured), max(measured))))
     Console().print(table)

@@ -1,4 +1,4 @@
-"""Exit code 0 where this container is well: the Ray node that runs in it, if one does, says so itself."""
+"""Exit with code 0 if this container is healthy: if a Ray node runs in it, ask the node."""
 
 import sys
 import urllib.request
@@ -8,7 +8,7 @@ RAYLET = "http://127.0.0.1:52365/api/local_raylet_healthz"
 
 
 def name(process: Path) -> str:
-    """What a process is called; nothing where it has just ended."""
+    """The name of a process; empty if it has just ended."""
     try:
         return (process / "comm").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is in dashboards/, with the servers it is for: Prometheus on a real cluster, nginx before Optuna's dashboard."""
+"""The files of dashboards/ with real servers: Prometheus on a cluster, nginx in front of Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUERIES = {
 
 
 def need(program: str) -> None:
-    """Skip where a server is not installed; on CI, fail."""
+    """Skip if a server is not installed; fail on CI."""
     if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
         return
     if os.environ.get("CI"):
@@ -42,7 +42,7 @@ def need(program: str) -> None:
 
 
 class Prometheus:
-    """Debian's Prometheus with our configuration, on a machine of its own; scrapes more often, to be done sooner."""
+    """Debian's Prometheus with our configuration, on a separate machine; scrapes more often, to finish sooner."""
 
     def __init__(self, machine: Machine, folder: Path) -> None:
         self._machine = machine
@@ -57,7 +57,7 @@ class Prometheus:
         )
 
     def get(self, path: str, **parameters: str) -> Any:
-        """What its API answers; None while it does not listen yet."""
+        """The response of its API; None until it listens."""
         url = f"http://127.0.0.1:9090/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         done = self._machine.run("curl", "--silent", url)
         if done.returncode == 7:
@@ -73,7 +73,7 @@ class Prometheus:
         return list(found["result"]) if found else []
 
     def by_state(self) -> dict[str, float]:
-        """The panel of the trials."""
+        """The panel "Trials"."""
         return {row["metric"]["state"]: float(row["value"][1]) for row in self.ask(QUERIES["Trials A"])}
 
 
@@ -93,12 +93,12 @@ def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
             prometheus = Prometheus(machines.add("prometheus"), tmp_path)
             job = submit(cluster)
 
-            # A pace to tell the time left from, and a best value, are there once some trials have ended.
+            # The time left and the best value appear once some trials have ended.
             wait_for(lambda: prometheus.by_state().get("finished", 0) >= 10, 240, lambda: status(cluster, job))
             during = {title: prometheus.ask(query) for title, query in QUERIES.items()}
-            assert [title for title, rows in during.items() if not rows] == ["GPUs A", "GPUs B"]  # none is here
+            assert [title for title, rows in during.items() if not rows] == ["GPUs A", "GPUs B"]  # there are none here
             (done,), (left,), (wrong,), (nodes,) = (
-                during[f"{title} A"] for title in ("Done", "Time left", "Went wrong", "Nodes")
+                during[f"{title} A"] for title in ("Done", "Time left", "Failed", "Nodes")
             )
             assert done["metric"] == left["metric"] == wrong["metric"] == {"study": STUDY["name"]}
             assert 0 < float(done["value"][1]) < 1
@@ -110,7 +110,7 @@ def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
             assert not any(prometheus.ask(query, "another") for query in QUERIES.values() if "$study" in query)
             assert STUDY["name"] in prometheus.get("label/study/values", **{"match[]": "ray_epsearch_trials"})
 
-            # It goes on being told until the driver ends, which takes the study's metrics with it.
+            # Metrics are exported until the driver ends, and disappear with it.
             last: dict[str, float] = {}
 
             def ended() -> bool:
@@ -124,24 +124,22 @@ def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
 
 
 def test_panels_can_be_read() -> None:
-    """Each has a title, a description, a unit, and room of its own on the grid of 24 columns."""
+    """Each has a title, a description, a unit, and its own space on the grid of 24 columns."""
     taken: set[tuple[int, int]] = set()
     for panel in GRAFANA["panels"]:
         assert panel["title"]
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert all(target["legendFormat"] for target in panel["targets"])
-        place = panel["gridPos"]
-        cells = set(
-            itertools.product(range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"]))
-        )
+        area = panel["gridPos"]
+        cells = set(itertools.product(range(area["x"], area["x"] + area["w"]), range(area["y"], area["y"] + area["h"])))
         assert max(x for x, _ in cells) < 24
         assert not cells & taken
         taken |= cells
     assert len({panel["id"] for panel in GRAFANA["panels"]}) == len(GRAFANA["panels"])
 
 
-def test_only_metrics_of_ours_and_of_ray() -> None:
+def test_queries_use_existing_metrics_of_ours() -> None:
     names = set(re.findall(r"ray_\w+", " ".join(QUERIES.values())))
     assert {name for name in names if name.startswith("ray_epsearch_")} == {
         "ray_epsearch_trials",
@@ -152,7 +150,7 @@ def test_only_metrics_of_ours_and_of_ray() -> None:
 
 @contextmanager
 def behind_nginx(folder: Path, dashboard: str) -> Iterator[str]:
-    """The address of nginx with our site before the dashboard; its user is ada, her password is lovelace."""
+    """The address of nginx with our site in front of the dashboard; user ada, password lovelace."""
 
     def secret(*words: str) -> str:
         return subprocess.run(["openssl", *words], capture_output=True, text=True, check=True, cwd=folder).stdout
@@ -176,7 +174,7 @@ def behind_nginx(folder: Path, dashboard: str) -> Iterator[str]:
         f"pid {folder}/pid; error_log {folder}/error.log; events {{}} http {{ access_log off; {site} }}"
     )
     for each in (folder, *folder.parents[:3]):
-        each.chmod(each.stat().st_mode | 0o755)  # its workers are another user
+        each.chmod(each.stat().st_mode | 0o755)  # nginx workers run as another user
     server = subprocess.Popen(
         ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"],
         env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"},
@@ -191,7 +189,7 @@ def behind_nginx(folder: Path, dashboard: str) -> Iterator[str]:
 
 
 def connects(port: int) -> bool:
-    """Whether something listens there."""
+    """Whether something listens on the port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
@@ -226,7 +224,7 @@ def test_optunas_dashboard_behind_a_login(tmp_path: Path) -> None:
             assert answers(one, login, "DELETE")[0] == 401
         code, page = answers(f"{front}/dashboard/", "ada:lovelace")
         assert (code, "<html" in page.lower()) == (200, True)
-        # A browser asks for a dozen things at once, and again every few seconds.
+        # A browser sends a dozen requests at once, and again every few seconds.
         for _ in range(40):
             code, studies = answers(f"{front}/api/studies", "ada:lovelace")
             assert code == 200

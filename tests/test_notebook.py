@@ -1,4 +1,4 @@
-"""The example notebook, run anew from its first cell to its last."""
+"""Run the example notebook from first cell to last."""
 
 import shutil
 from pathlib import Path

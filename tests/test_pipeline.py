@@ -232,24 +232,24 @@ def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder
         study.write_text(yaml.safe_dump(text))
         settings.append("search.baselines=[sgd_momentum]")
     plain = epsearch.run(study, settings, study_folder.path / "plain")
-    assert plain.progress is None
+    assert plain.history is None
     assert not (plain.directory / "histograms").exists()
     outcome = epsearch.run(study, [*settings, "training.record_histograms=true"], study_folder.run_directory)
     assert [trial.history for trial in outcome.trials] == [trial.history for trial in plain.trials]
     files = {path.name for path in (outcome.directory / "histograms").iterdir()}
     assert files == {f"trial-{number}.json" for number in range(4)}
     assert outcome.best is not None
-    assert outcome.progress == epsearch.ProbeHistory.load(
+    assert outcome.history == epsearch.ProbeHistory.load(
         outcome.directory / "histograms" / f"trial-{outcome.best.number}.json"
     )
-    assert [reading.epoch for reading in outcome.progress.epochs] == [1, 2, 3]
-    assert outcome.progress.eps == outcome.best.eps
-    assert outcome.progress.settings["seed"] == 0
+    assert [reading.epoch for reading in outcome.history.epochs] == [1, 2, 3]
+    assert outcome.history.eps == outcome.best.eps
+    assert outcome.history.settings["seed"] == 0
     for name in ("histogram-progress", "adaptive-share"):
         assert (outcome.directory / "figures" / f"{name}.html").exists()
         assert f'id="{name}"' in (outcome.directory / "report.html").read_text()
     # Recording can be turned off, or on, for the trials to come.
-    assert epsearch.run(study, settings, study_folder.run_directory).progress == outcome.progress
+    assert epsearch.run(study, settings, study_folder.run_directory).history == outcome.history
 
 
 def test_a_probe_whose_number_of_batches_was_deleted() -> None:

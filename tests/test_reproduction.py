@@ -1,4 +1,4 @@
-"""The tables of docs/reproduction.md and of docs/benchmarks.md are those of the records that are kept."""
+"""The tables of docs/reproduction.md and docs/benchmarks.md match the saved records."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def reproduction(monkeypatch):
     sys.modules.pop("reproduction")
 
 
-def test_the_page_is_written_from_the_records(reproduction):
+def test_the_page_matches_the_records(reproduction):
     found = json.loads(reproduction.RECORDS.read_text())
     page = reproduction.PAGE.read_text()
     assert reproduction.write(page, reproduction.tables(found)) == page
 
 
-def test_the_ranges_that_hold_are_those_of_the_tables(reproduction, monkeypatch):
+def test_the_probed_ranges_match_the_tables(reproduction, monkeypatch):
     pytest.importorskip("pyarrow")
     import range_holds
 
@@ -34,7 +34,7 @@ def test_the_ranges_that_hold_are_those_of_the_tables(reproduction, monkeypatch)
     assert reproduction.write(page, {"does the range hold": range_holds.table()}) == page
 
 
-def test_every_row_has_its_study_and_the_records_no_other(reproduction):
+def test_every_row_has_a_study_and_every_record_a_row(reproduction):
     rows = {row.key: row for row in [*reproduction.PAPER, *reproduction.FURTHER]}
     assert all(row.file.exists() for row in rows.values())
     assert json.loads(reproduction.RECORDS.read_text()).keys() <= rows.keys()
@@ -49,13 +49,13 @@ def test_a_range_more_than_a_decade_off_is_in_bold(reproduction):
     assert "| 3 | VGG11, CIFAR-10 | Adam | 1e-6 to 1e-2 | **1e-8 to 1e-1** | -2, +1 | all | 7 |" in lines
 
 
-def test_only_what_is_marked_is_replaced(reproduction):
+def test_only_marked_parts_are_replaced(reproduction):
     page = "above\n<!-- some -->\nold\n<!-- end of some -->\nbelow\n"
     assert reproduction.write(page, {"some": "new"}) == page.replace("old", "new")
 
 
 def test_the_first_steps_of_an_epoch_are_probed(reproduction, tmp_path, monkeypatch):
-    """Of a study that has its data with it; as the whole epoch is, but shorter."""
+    """On bundled data: the same layers as the whole epoch, with other values."""
     file = tmp_path / "some.yaml"
     file.write_text("name: some\nworkload: {name: vision, dataset: digits, model: mlp}\ntraining: {epochs: 1}\n")
     monkeypatch.setattr(reproduction.Row, "file", file)

@@ -1,4 +1,4 @@
-"""The simulation of searches, on a table whose answers are known."""
+"""The simulation of searches, on a table with known results."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def table():
     return comparison.Table("maximize", 2, curves, EpsilonRange(lower=1e-4, upper=1e-2), "adam", 1e-3)
 
 
-def test_what_is_drawn_is_the_nearest_cell_and_beyond_the_ends_the_end(table):
+def test_suggestions_become_the_nearest_cell(table):
     assert table.curve(0.02, 2e-3) == [0.1, 0.9]
     assert table.curve(1e-3, 1e10) == table.curves[1e-3, 1e-2]
     assert comparison.nearest([1e-4, 1e-2], 1e-16) == 1e-4
 
 
-def test_epochs_are_counted_until_a_trial_comes_close_with_the_probe_and_the_diverged(table):
+def test_epochs_to_the_goal_include_the_probe_and_diverged_trials(table):
     diverged, poor, good = (table.curves[cell] for cell in [(1e-2, 1e-4), (1e-3, 1e-4), (1e-2, 1e-3)])
     steps = [(comparison.spent(table, curve), curve) for curve in (diverged, poor, good)]
     found = comparison.course(table, steps, start=1)
@@ -45,18 +45,18 @@ def test_epochs_are_counted_until_a_trial_comes_close_with_the_probe_and_the_div
     assert [comparison.lost_at(found, epochs) for epochs in (3, 4, 5, 6, 99)] == [1, found[0][1], found[0][1], 0, 0]
 
 
-def test_a_budget_is_so_many_whole_trials(table, monkeypatch):
+def test_the_budget_counts_whole_trials(table, monkeypatch):
     monkeypatch.setattr(comparison, "TRIALS", 3)
     poor, good = table.curves[1e-3, 1e-4], table.curves[1e-2, 1e-3]
     assert comparison.epochs_to_goal(comparison.course(table, [(2, poor), (2, poor), (2, good)])) == 6
     assert comparison.epochs_to_goal(comparison.course(table, [(2, poor), (2, poor), (2, good)], start=1)) == math.inf
 
 
-def test_quartiles_know_seeds_that_never_came_there():
+def test_quartiles_with_seeds_that_never_reach_the_goal():
     assert comparison.quartiles([4, math.inf, 2, 1]) == (1, 2, 4)
 
 
-def test_every_search_is_repeated_by_its_seed_and_the_endpoints_miss_what_lies_between(table):
+def test_a_seed_repeats_a_search_and_endpoints_miss_values_between_them(table):
     for start, search in comparison.SEARCHES.values():
         steps = [list(itertools.islice(search(table, 3), 8)) for _ in range(2)]
         assert steps[0] == steps[1]
@@ -67,15 +67,15 @@ def test_every_search_is_repeated_by_its_seed_and_the_endpoints_miss_what_lies_b
     assert comparison.epochs_to_goal(comparison.course(table, grid(table, 0))) < math.inf
 
 
-def test_over_the_effective_lr_a_draw_is_an_lr_at_its_eps(table):
-    """Where eps is far above ẑ, lr / eps is what is drawn: the same η is a larger lr."""
+def test_the_effective_lr_becomes_an_lr_at_each_eps(table):
+    """If eps is far above ẑ, lr / eps is sampled: the same η is a larger lr."""
     assert comparison.denominator(table, 1.0) / comparison.denominator(table, 0.1) == pytest.approx(1.001 / 0.101)
     squared = comparison.Table("maximize", 2, table.curves, table.found, "adabelief", 1e-8)
     assert comparison.denominator(squared, 3e-8) == pytest.approx(2e-4)
 
 
 def test_the_tables_of_the_page():
-    """One search sooner than TPE over the wide range, one later, the others never."""
+    """One search is faster than TPE over the wide range, one slower, the others never reach the goal."""
     ends = {label: [(8, 0.9)] for label in comparison.SEARCHES}
     ends["d: TPE, 1e-10 to 1e+10"] = [(8, 0.004)]
     ends["a: grid of the range"] = [(2, 0.2), (4, 0.005)]

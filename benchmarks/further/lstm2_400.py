@@ -18,5 +18,5 @@ class Narrow(LanguageWorkload):
         super().__init__(load_study(STUDY), torch.device("cpu"))
 
     def model(self) -> LSTM:
-        """As `lstm2`, but for the width."""
+        """Like `lstm2`, except for the width."""
         return LSTM(self._vocabulary, (400, 400, 400), (0.4, 0.25, 0.4))

@@ -1,4 +1,4 @@
-"""Three workloads that are small enough for a table of hundreds of trainings on one core."""
+"""Three workloads small enough for a table of hundreds of trainings on one core."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class SmallVGG(VisionWorkload):
     def __init__(self) -> None:
         study = load_study(STUDIES / "paper" / "cifar10-vgg11.yaml", ["training.batch_size=64"])
         super().__init__(study, torch.device("cpu"))
-        # By a stride: the files may be in the order of their classes.
+        # Take every tenth image: the files may be sorted by class.
         data = self._data
         train = data.train_images[::10], data.train_labels[::10]
         self._data = ImageData.of(train, (data.test_images[::5], data.test_labels[::5]))
         self._left = torch.arange(len(train[1]))
 
     def model(self) -> nn.Module:
-        """Of 25 thousand weights."""
+        """A network with 25,000 weights."""
         widths = (3, 8, 16, 32, 32)
         layers: list[nn.Module] = []
         for before, channels in itertools.pairwise(widths):
@@ -39,7 +39,7 @@ class SmallVGG(VisionWorkload):
 
 
 class SmallGPT(LanguageWorkload):
-    """`gpt` with 2 blocks of 64 features, on 80,000 characters of War and Peace, from 16 places of it."""
+    """`gpt` with 2 blocks of 64 features, on 80,000 characters of War and Peace, from 16 positions."""
 
     def __init__(self) -> None:
         changes = ["workload.dataset=war_and_peace", "training.batch_size=16"]
@@ -47,12 +47,12 @@ class SmallGPT(LanguageWorkload):
         self._train, self._judged = self._train[:5_000], self._judged[:1_500]
 
     def model(self) -> GPT:
-        """Of 112 thousand weights."""
+        """A network with 112,000 weights."""
         return GPT(self._vocabulary, self._bptt + LONGER, blocks=2, width=64, heads=4, dropout=0.1)
 
 
 class WordLSTM(LanguageWorkload):
-    """`lstm_small` on 50,000 words of Penn TreeBank, from 20 places of it; all but the 1,999 most frequent are one."""
+    """`lstm_small` on 50,000 words of Penn TreeBank, from 20 positions; all but the 1,999 most frequent become one."""
 
     def __init__(self) -> None:
         changes = ["workload={name: language, dataset: ptb, model: lstm_small, bptt: 35}"]

@@ -119,7 +119,7 @@ def report(
     from epsearch import pipeline
     from epsearch.cli.terminal import say
     from epsearch.report.output.export import export, formats_of
-    from epsearch.report.output.json import as_machines_read
+    from epsearch.report.output.json import to_json
     from epsearch.report.output.write import write_comparison
 
     quiet_optuna()
@@ -132,7 +132,7 @@ def report(
         export(outcome, wanted)
     if as_json:
         # ASCII, which every terminal can print; always a list, so that scripts need not distinguish one run.
-        typer.echo(json.dumps([as_machines_read(outcome) for outcome in outcomes], indent=1))
+        typer.echo(json.dumps([to_json(outcome) for outcome in outcomes], indent=1))
     else:
         say(new_console(), str(page))
 

@@ -1,6 +1,6 @@
-"""What passes between the stages, as plain data with JSON: no torch, no optuna, no ray.
+"""The data that passes between the stages, saved as JSON. Imports neither torch, optuna nor ray.
 
-Notation (paper -> here): α `lr`; ε `eps`; β₁, β₂ `beta1`, `beta2`; ẑ the denominator term `z`, what ε is
+Notation (paper -> here): α `lr`; ε `eps`; β₁, β₂ `beta1`, `beta2`; ẑ the denominator term `z` that ε is
 compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `EpsilonRange.lower`, `.upper` (Algorithm 2).
 """
 

@@ -12,18 +12,18 @@ from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-"""How many elements."""
+"""A number of elements."""
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 REPR_LIMIT = 200
-"""Characters of a field that `repr` shows."""
+"""Longest field, in characters, that `repr` shows in full."""
 
 
 class _Short:
-    """Stands for a long value in `repr`."""
+    """A long value, abbreviated in `repr`."""
 
     def __init__(self, value: Any) -> None:
         self._value = value
@@ -35,7 +35,7 @@ class _Short:
 
 
 class Record(BaseModel):
-    """Immutable plain data, saved as one JSON file."""
+    """Base class of immutable plain data, saved as one JSON file each."""
 
     remedy: ClassVar[str] = "Delete it, or restore the file as epsearch wrote it."
     """What to do about a saved record that cannot be read."""
@@ -43,7 +43,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """The fields as `repr`, `str` and rich show them: thousands of counts would hide the rest."""
+        """Abbreviate long fields in `repr`, `str` and rich."""
         for name, value in super().__repr_args__():
             many = isinstance(value, list) and len(value) > REPR_LIMIT // 10
             yield name, _Short(value) if many or len(repr(value)) > REPR_LIMIT else value
@@ -57,7 +57,7 @@ class Record(BaseModel):
         """Read a record that `save` wrote.
 
         Raises:
-            UserError: the file is missing or does not hold such a record, perhaps since somebody edited it.
+            UserError: the file is missing or not a valid record.
         """
         try:
             return cls.model_validate_json(Path(path).read_bytes())

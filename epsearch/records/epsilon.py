@@ -39,7 +39,7 @@ class EpsilonRange(Record):
         return [power_of_ten(exponent) for exponent in range(low, high + 1)]
 
     def endpoints(self) -> list[float]:
-        """The two ends alone, which Section 4.3 suggests where trials are costly (one value if they agree)."""
+        """The two ends, which Section 4.3 suggests where trials are costly; one value if they are equal."""
         return sorted({self.lower, self.upper})
 
     def suggest(
@@ -48,7 +48,7 @@ class EpsilonRange(Record):
         name: str = "eps",
         mode: Literal["grid", "endpoints", "continuous"] = "grid",
     ) -> float:
-        """Let an Optuna trial choose ε in this range, inside anyone's own objective.
+        """Suggest ε from this range, inside your own Optuna objective.
 
         `grid` and `endpoints` are categorical choices; `continuous` is log-uniform between the ends.
         """
@@ -58,10 +58,10 @@ class EpsilonRange(Record):
         return float(trial.suggest_categorical(name, choices))
 
     def tune_domain(self, mode: Literal["grid", "endpoints", "continuous"] = "grid") -> Any:
-        """The same as a Ray Tune search-space domain: `choice` of the points, or `loguniform`.
+        """The range as a Ray Tune search-space domain: `choice` of the points, or `loguniform`.
 
         Raises:
-            ImportError: Ray Tune is not installed; the message names the package.
+            ImportError: Ray Tune is not installed.
         """
         try:
             from ray import tune

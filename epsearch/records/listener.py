@@ -1,4 +1,4 @@
-"""What a running study tells whoever listens: the terminal, or nobody."""
+"""Progress callbacks of a running study, for the terminal or nobody."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from epsearch.records.trial import Cell, Ending
 
 
 class Best(NamedTuple):
-    """The best value of the searched optimizer so far, and where."""
+    """The best value of the searched optimizer so far, and its cell."""
 
     value: float
     cell: Cell
 
 
 class Listener:
-    """Hears nothing; the terminal overrides what it shows. Called by the driving process only."""
+    """Ignores every event; subclasses override what they show. Called in the driver only."""
 
     def stage(self, text: str) -> None:
-        """A stage begins, or has something to say in one line."""
+        """A stage started, or reports something in one line."""
 
     def downloading(self, file: str, done: int, total: int | None) -> None:
-        """Of a file of the dataset so many bytes are there, of a total that the server may not tell."""
+        """`done` bytes of a dataset file are downloaded, of `total` if the server sent it."""
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """The range of ε is known."""
 
-    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
-        """So many trials in all, of which so many finished in earlier runs, and the best of these."""
+    def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
+        """The number of trials, how many of them finished in earlier runs, and the best of those."""
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
-        """A trial was given to a worker."""
+        """A trial started."""
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
-        """A trial has finished an epoch (counted over its seeds)."""
+        """A trial finished an epoch; `epochs` counts those of all its seeds."""
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """A trial is over; `value` is its value if it has one."""
+        """A trial ended, with `value` if it has one."""
 
 
 SILENT = Listener()
@@ -45,35 +45,35 @@ SILENT = Listener()
 
 
 class Relay(Listener):
-    """Passes on to another listener what it hears."""
+    """Forwards every event to another listener."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 
     def stage(self, text: str) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.stage(text)
 
     def downloading(self, file: str, done: int, total: int | None) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.downloading(file, done, total)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.probed(result, reused=reused)
 
-    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
-        """Pass it on."""
-        self._listener.trials_planned(total, settled, best)
+    def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
+        """Forward it."""
+        self._listener.trials_planned(total, finished, best)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.trial_started(optimizer, number, cell)
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.trial_reported(optimizer, number, epochs, value)
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """Pass it on."""
+        """Forward it."""
         self._listener.trial_ended(optimizer, number, cell, ending, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from epsearch.records.base import Record
 from epsearch.records.probe import ProbeHistory, ProbeResult
@@ -10,10 +11,11 @@ from epsearch.records.trial import Goal, Trial, best_trial
 
 
 class Outcome(Record):
-    """A study as the report needs it: what was run, the probe (None where ε was given), every trial.
+    """A study as the report needs it: its settings, the probe (None if the study gives ε), every trial.
 
-    `planned` is how many trials of the searched arm the last run was to end with, 0 if it was not recorded;
-    `progress` is the history of the best trial, where the study records them.
+    `planned` is how many trials of the searched optimizer the last run aimed for, 0 if unknown. `history` is that of
+    the best trial, if the study records histories. `axes` says how each hyperparameter was chosen: from points, which
+    is the default, or from an interval.
     """
 
     name: str
@@ -25,7 +27,8 @@ class Outcome(Record):
     directory: Path
     sampler: str = "grid"
     planned: int = 0
-    progress: ProbeHistory | None = None
+    history: ProbeHistory | None = None
+    axes: dict[str, Literal["points", "interval"]] = {}
 
     def __str__(self) -> str:
         from epsearch.core.messages import one_line
@@ -42,14 +45,18 @@ class Outcome(Record):
             )
         return "\n".join([*lines, f"report: {self.directory / 'report.html'}"])
 
+    def is_grid(self, name: str) -> bool:
+        """Whether the hyperparameter `name` was chosen from points."""
+        return self.axes.get(name, "points") == "points"
+
     def best_of(self, optimizer: str) -> Trial | None:
-        """The complete trial of one arm with the best value; the earliest where several tie."""
+        """The complete trial of one optimizer with the best value; the earliest on a tie."""
         complete = (trial for trial in self.trials if trial.state == "complete" and trial.value is not None)
         return best_trial((trial for trial in complete if trial.optimizer == optimizer), self.goal)
 
     @property
     def best(self) -> Trial | None:
-        """The best complete trial of the searched optimizer (baselines are for comparison)."""
+        """The best complete trial of the searched optimizer; baselines do not count."""
         return self.best_of(self.optimizer)
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""What a probe read: ẑ of each tensor, as percentiles and histograms."""
+"""Probe results: ẑ of each tensor, as percentiles and histograms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BINS_PER_DECADE = 50
 class Histogram(Record):
     """Counts of ẑ in bins of equal width in log10: bin i holds 10**(i/50) <= z < 10**((i+1)/50).
 
-    Only the occupied stretch is kept: `counts[j]` belongs to bin `start + j`.
+    Only the occupied bins are kept: `counts[j]` belongs to bin `start + j`.
     """
 
     start: int = 0
@@ -32,7 +32,7 @@ class Histogram(Record):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        # A bin beyond what a float can be would make figures of any size.
+        # Bins beyond the range of floats would make huge figures.
         first, last = self.start // BINS_PER_DECADE, (self.start + len(self.counts)) // BINS_PER_DECADE
         if not -324 <= first <= last <= 309:
             raise ValueError(f"its bins reach from 1e{first} to 1e{last}, beyond what a float can hold")
@@ -44,7 +44,7 @@ class Histogram(Record):
         return sum(self.counts) + self.zeros
 
     def merge(self, other: Histogram) -> Histogram:
-        """The histogram of both sets of elements together."""
+        """The histogram of both sets of elements combined."""
         filled = [part for part in (self, other) if part.counts]
         zeros = self.zeros + other.zeros
         if not filled:
@@ -61,7 +61,7 @@ class Histogram(Record):
         if not self.total:
             return math.nan
         position = math.log10(eps) * BINS_PER_DECADE - self.start
-        # log10 of a power of ten times 50 can land a rounding error beside the edge it denotes.
+        # log10 of a power of ten, times 50, can be off the edge by a rounding error.
         if abs(position - round(position)) < 1e-9:
             position = round(position)
         first = math.floor(position)
@@ -74,11 +74,11 @@ class Histogram(Record):
 
 
 class Layer(Record):
-    """What the probe saw in one parameter tensor.
+    """The probe's measurements of one parameter tensor.
 
-    `numel` elements, of them `zeros` exact zeros and `nonfinite` NaN or infinite (both left out of the
-    percentiles). `p2` and `p98` are the lower and the upper percentile of z: the 2nd and 98th unless
-    `ProbeResult.percentiles` says otherwise; None where nothing was left to measure.
+    Of `numel` elements, `zeros` are exact zeros and `nonfinite` NaN or infinite; the percentiles exclude both. `p2` and
+    `p98` are the lower and upper percentile of z (default: 2nd and 98th, see `ProbeResult.percentiles`), None if no
+    element is left.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Layer(Record):
 
 
 class ProbeResult(Record):
-    """The range found and what it was read from. `settings` says how the probe trained (lr, eps, epochs …)."""
+    """The range of ε and the measurements behind it. `settings` is how the probe trained (lr, eps, epochs …)."""
 
     remedy: ClassVar[str] = "Delete it to probe again."
 
@@ -110,7 +110,7 @@ class ProbeResult(Record):
     percentiles: tuple[float, float]
     layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
-    """Parameters without state: they got no gradient."""
+    """Parameters without optimizer state, because they got no gradient."""
     settings: dict[str, FiniteFloat | int | str | None] = {}
 
     @model_validator(mode="after")
@@ -159,7 +159,7 @@ class ProbeResult(Record):
 
 
 class EpochReading(Record):
-    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range that Algorithm 2 reads."""
+    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range by Algorithm 2."""
 
     epoch: Annotated[int, Field(gt=0)]
     range: EpsilonRange
@@ -167,10 +167,9 @@ class EpochReading(Record):
 
 
 class ProbeHistory(Record):
-    """How ẑ moved during a training, epoch by epoch (Figs. 8, 9, 12, 14 to 17; Table 2).
+    """ẑ of all tensors pooled, for each epoch of a training (Figs. 8, 9, 12, 14 to 17; Table 2).
 
-    Of all tensors pooled: a record for each tensor and epoch would be a hundred times as large. `settings` are those
-    of the first reading (lr, eps, beta2 …).
+    `settings` are those of the first reading (lr, eps, beta2 …).
     """
 
     optimizer: str
@@ -196,26 +195,26 @@ class ProbeHistory(Record):
 
     @property
     def range(self) -> EpsilonRange:
-        """The useful range of ε as the first epoch recorded told it."""
+        """The useful range of ε after the first recorded epoch."""
         return self.epochs[0].range
 
     @property
     def eps(self) -> float | None:
-        """The ε that was trained with, where the optimizer has one above 0."""
+        """The ε used in training; None if the optimizer has none or it is 0."""
         eps = self.settings.get("eps")
         return float(eps) if eps else None
 
     def adaptive_fraction(self, eps: float) -> list[float]:
-        """Share of all elements of ẑ above ε after each epoch recorded (Table 2 has the first): (epochs,), 0 to 1."""
+        """Share of all elements of ẑ above ε after each recorded epoch (Table 2): (epochs,), 0 to 1."""
         if not eps > 0:
             raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
         return [reading.histogram.above(eps) for reading in self.epochs]
 
     def plot(self) -> go.Figure:
         """Histograms of log10 ẑ at several epochs, with a dashed line at the ε in use."""
-        from epsearch.report.figures.history import plot_progress, progress_info
+        from epsearch.report.figures.history import history_info, plot_history
 
-        return plot_progress(progress_info(self))
+        return plot_history(history_info(self))
 
     def plot_adaptive_fraction(self) -> go.Figure:
         """Share of ẑ above each power of ten, and above the ε in use, over the epochs."""

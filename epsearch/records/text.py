@@ -1,4 +1,4 @@
-"""A trial's value and hyperparameters in words."""
+"""A trial's value and hyperparameters as text."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def measured(trial: Trial) -> str:
     return f"{number(trial.value)} ± {trial.spread:.2g}{seeds}"
 
 
-def place(trial: Trial) -> str:
-    """The trial's hyperparameters in words: α 1e-3, ε 1e-2, β₂ 0.999."""
+def describe_cell(trial: Trial) -> str:
+    """The trial's hyperparameters: α 1e-3, ε 1e-2, β₂ 0.999."""
     return ", ".join(f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items())

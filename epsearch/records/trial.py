@@ -14,20 +14,21 @@ from epsearch.records.base import Record
 from epsearch.records.probe import ProbeHistory
 
 ERROR_LIMIT = 2000
-"""Characters of an exception's text that are kept: a message of megabytes helps nobody."""
+"""Characters of an exception's message to keep."""
 
 
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters other than a new line and a tab, those that turn text around, and what UTF-8 cannot hold."""
+"""Control characters except newline and tab, bidirectional overrides, and surrogates, which UTF-8 cannot encode."""
 
 
 def _readable(text: str) -> str:
-    """`text` as every file, database and terminal takes it: bounded, with escapes for what is `STEERING`."""
+    """`text` safe for files, databases and terminals: bounded, Unix line ends, `STEERING` characters escaped."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text[:ERROR_LIMIT])[:ERROR_LIMIT]
 
 
 ErrorText = Annotated[str, AfterValidator(_readable)]
-"""What an exception says, which may be anything."""
+"""An exception's message, made safe to show."""
 
 
 class Cell(Record):
@@ -40,9 +41,9 @@ class Cell(Record):
 
 
 class Ending(Record):
-    """How a trial ended; its values were reported on the way. `error` is the exception, bounded.
+    """How a trial ended; its values were reported before. `error` is the exception, shortened.
 
-    `history` is its first seed's, where the study records them.
+    `history` is that of its first seed, if the study records histories.
     """
 
     kind: Literal["finished", "pruned", "diverged", "raised", "died", "timed_out", "lost"]
@@ -51,22 +52,22 @@ class Ending(Record):
 
 
 FAILURES = ("raised", "died", "timed_out")
-"""Endings without a result whose cause can be fixed."""
+"""Endings without a result whose cause the user can fix."""
 
 
 TrialState = Literal["complete", "pruned", "failed", "running", "waiting"]
 
 
 class Trial(Record):
-    """One cell and its outcome.
+    """One trial: its cell and its result.
 
     `value` is the mean over seeds of the best finite metric over the epochs (Figs. 6 and 7), `spread` the
     sample standard deviation over seeds (None for one seed). `eps` and `beta2` are None for `sgd_momentum`.
-    `fail_reason`: diverged (no finite value), raised (the user's code), died (its process did, however often it was
-    restarted), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `epochs` counts those of
-    all seeds, `seed_epochs` those of each (empty while it runs, and where an older version did not note them).
-    `history` is [(step, metric), …] as reported for the pruner: seed after seed, epoch after epoch; with the Wilcoxon
-    pruner [(seed, its best), …]. `curves` has it by seed.
+    `fail_reason`: diverged (no finite value), raised (an exception), died (its process died, also after
+    restarts), timed_out (longer than `engine.trial_timeout`), lost (the driver was killed). `epochs` counts those of
+    all seeds, `seed_epochs` those of each (empty while the trial runs, and in records of older versions).
+    `history` is [(step, metric), …] as reported to the pruner: seed after seed, epoch after epoch; with the Wilcoxon
+    pruner [(seed, its best), …]. `curves` splits it by seed.
     """
 
     number: int
@@ -93,7 +94,7 @@ class Trial(Record):
 
     @property
     def curves(self) -> list[list[float]]:
-        """The metric after each epoch, a list for each seed; empty where `history` cannot tell the seeds apart."""
+        """The metric after each epoch, one list per seed; empty if `history` does not separate the seeds."""
         if sum(self.seed_epochs) != len(self.history):
             return []
         values = (value for _, value in self.history)
@@ -104,7 +105,7 @@ Goal = Literal["maximize", "minimize"]
 
 
 def best_trial(trials: Iterable[Trial], goal: Goal) -> Trial | None:
-    """The trial with the best value, whatever its state; the earliest where several tie; None of none."""
+    """The trial with the best value in any state; the earliest on a tie; None if there are no trials."""
     sign = 1 if goal == "maximize" else -1
 
     def rank(trial: Trial) -> tuple[bool, float, int]:

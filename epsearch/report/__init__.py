@@ -1,8 +1,8 @@
-"""The report: maps of performance, histograms of ẑ, one HTML page; nothing here needs a GPU, torch or Optuna.
+"""The report: figures, verdict, one HTML page. Needs neither a GPU nor torch nor Optuna.
 
-`heatmap`, `scatter`, `histogram`, `progress` and `curve` each turn trials or a probe into an info object and that into
-a figure; `gallery` names the figures, `page` and `write` put them into files, `publish` into Optuna's
-dashboard, which `dashboard` serves.
+`analysis` interprets the trials. Each module of `figures` turns trials or a probe into an info object and that into a
+figure; `figures.gallery` lists them. `html` makes the pages. `output` writes the files, publishes the figures in
+Optuna's dashboard and serves it.
 """
 
 from epsearch.report.figures.gallery import figures

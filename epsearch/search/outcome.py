@@ -15,6 +15,7 @@ from epsearch.search.results import records
 from epsearch.search.study import PLANNED
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
+from epsearch.study.plan import axis_kinds
 
 
 def load_outcome(config: StudyConfig, studies: Mapping[str, optuna.Study], run_dir: RunDirectory) -> Outcome:
@@ -31,17 +32,19 @@ def load_outcome(config: StudyConfig, studies: Mapping[str, optuna.Study], run_d
             "Was the study deleted from the storage, or moved to another one?"
         )
     main = studies.get(config.optimizer.name)
+    probe = run_dir.load_probe()
     outcome = Outcome(
         name=config.name,
         metric=config.metric.name,
         goal=config.goal,
         optimizer=config.optimizer.name,
-        probe=run_dir.load_probe(),
+        probe=probe,
         trials=trials,
         directory=run_dir.path,
         sampler=config.engine.sampler,
         planned=main.user_attrs.get(PLANNED, 0) if main else 0,
+        axes=axis_kinds(config, probe.range if probe else None),
     )
     if outcome.best is not None and (history := run_dir.history(outcome.best.number)).exists():
-        outcome = outcome.model_copy(update={"progress": ProbeHistory.load(history)})
+        outcome = outcome.model_copy(update={"history": ProbeHistory.load(history)})
     return outcome

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from epsearch.records.epsilon import EpsilonRange
 from epsearch.study.config import StudyConfig
@@ -31,6 +31,14 @@ def spaces(config: StudyConfig, found: EpsilonRange | None, batches_per_epoch: i
         config.optimizer.name: searched,
         **{baseline: {"lr": _axis(search.sgd_lr, grid=True)} for baseline in search.baselines},
     }
+
+
+def axis_kinds(config: StudyConfig, found: EpsilonRange | None) -> dict[str, Literal["points", "interval"]]:
+    """How each hyperparameter of the searched optimizer is chosen; `found` is the probed range, if known."""
+    # Any range and any number of batches give the same kinds of axes.
+    assumed = found or EpsilonRange(lower=1e-6, upper=1e-2)
+    searched = spaces(config, assumed, batches_per_epoch=1)[config.optimizer.name]
+    return {name: "interval" if isinstance(axis, Interval) else "points" for name, axis in searched.items()}
 
 
 def _beta2(config: StudyConfig, batches_per_epoch: int | None) -> Axis:

@@ -240,7 +240,7 @@ def serves(command: str, shell: Shell) -> None:
     assert server.stdout is not None
     with server.stdout:
         try:
-            assert server.stdout.readline() == f"Optuna's dashboard: http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+            assert server.stdout.readline() == f"Optuna's dashboard: http://127.0.0.1:{port}/ (press Ctrl-C to stop)\n"
         finally:
             server.send_signal(signal.SIGINT)
             assert server.wait(timeout=60) == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import label, number, ordinal, percent, rounded
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.text import plotly_text
 from tests.report.sample import trial
 
@@ -71,7 +71,7 @@ def test_spread_is_told_with_the_number_of_seeds():
 
 
 def test_words():
-    assert place(trial(0, lr=1e-3, eps=1e-2, beta2=0.999)) == "α 1e-3, ε 1e-2, β₂ 0.999"
+    assert describe_cell(trial(0, lr=1e-3, eps=1e-2, beta2=0.999)) == "α 1e-3, ε 1e-2, β₂ 0.999"
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
 

@@ -106,7 +106,7 @@ def test_values_that_are_not_finite_read_back(tmp_path: Path) -> None:
         ('{"range": {"lower": "x", "upper": 1}}', r"not a valid ProbeResult \(range\.lower: "),
     ],
 )
-def test_what_is_no_record(text: str | None, why: str, tmp_path: Path) -> None:
+def test_invalid_records_are_refused(text: str | None, why: str, tmp_path: Path) -> None:
     path = tmp_path / "probe.json"
     if text is not None:
         path.write_text(text)
@@ -174,8 +174,8 @@ def test_a_history_edited_by_hand(changes: dict[str, object], why: str, tmp_path
 
 def test_an_unknown_field_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "probe.json"
-    path.write_text(json.dumps({**json.loads(probe_result().model_dump_json()), "colour": 1}))
-    with pytest.raises(UserError, match="colour"):
+    path.write_text(json.dumps({**json.loads(probe_result().model_dump_json()), "color": 1}))
+    with pytest.raises(UserError, match="color"):
         ProbeResult.load(path)
 
 

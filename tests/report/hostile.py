@@ -1,4 +1,4 @@
-"""Names and messages such as nobody should use and somebody will."""
+"""Names and error messages that try to break pages, files and terminals."""
 
 from epsearch.records.outcome import Outcome
 
@@ -20,11 +20,11 @@ NAMES = [
 ]
 
 ERRORS = [*NAMES, "megabytes " * 500_000, "\n\r\n", "=cmd|' /C calc'!A0", "\ud800" * 10_000, "\u202egnirts"]
-"""What an exception may say: all of the above, at any length."""
+"""Messages of exceptions: the names above, and very long or malformed ones."""
 
 
 def outcome(directory, name: str, error: str | None = None) -> Outcome:
-    """A study in which everything that a user can name is `name`, and an exception says `error`."""
+    """A study in which everything a user can name is `name`, with a failed trial whose message is `error`."""
     probe = sample.probe(3).model_copy(update={"skipped": [name]})
     layers = [layer.model_copy(update={"name": f"{name} {index}"}) for index, layer in enumerate(probe.layers)]
     trials = [

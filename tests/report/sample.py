@@ -1,4 +1,4 @@
-"""A study such as a user would have: a ridge along lr/eps, diverged corners, pruned and waiting trials."""
+"""A realistic study: a ridge along lr/eps, diverged corners, pruned and waiting trials."""
 
 import itertools
 import math
@@ -19,21 +19,21 @@ BETA2 = (0.9, 0.99, 0.999)
 
 
 def trial(number: int, value: float | None = None, **fields: object) -> Trial:
-    """A complete trial of adam at lr 1e-3 and eps 1e-8, unless told otherwise."""
+    """A complete trial (default: adam at lr 1e-3 and eps 1e-8)."""
     state = "complete" if value is not None else "waiting"
     defaults = {"optimizer": "adam", "state": state, "lr": 1e-3, "eps": 1e-8, "epochs": 5}
     return Trial.model_validate({"number": number, "value": value} | defaults | fields)
 
 
 def histogram(values: np.ndarray) -> Histogram:
-    """The record's histogram of positive values, made the plain way."""
+    """The `Histogram` of positive values, by NumPy."""
     bins = np.floor(np.log10(values) * 50).astype(int)
     counts = np.bincount(bins - bins.min())
     return Histogram(start=int(bins.min()), counts=counts.tolist())
 
 
 def probe(layers: int = 8, name: str = "features.{}.weight") -> ProbeResult:
-    """Layers of log-normal ẑ about 1e-4, each a little higher than the one before."""
+    """Layers of log-normal ẑ around 1e-4, each a little higher than the one before."""
     generator = np.random.default_rng(0)
     rows = []
     for index in range(layers):
@@ -75,7 +75,7 @@ def history(epochs: int = 10, eps: float | None = 1e-3) -> ProbeHistory:
 
 
 def grid_trials() -> list[Trial]:
-    """5 lr × 5 eps × 3 beta2: most complete, the largest steps diverged, some pruned, failed or to come."""
+    """5 lr × 5 eps × 3 beta2: most complete, the largest steps diverged, some pruned, failed or waiting."""
     trials = []
     for number, (lr, eps, beta2) in enumerate(itertools.product(LRS, EPS, BETA2)):
         step = math.log10(lr / eps)

@@ -1,4 +1,4 @@
-"""A study's storage served by Optuna's dashboard, in a process of its own, as `epsearch dashboard` does."""
+"""Optuna's dashboard on a storage, in a separate process, as `epsearch dashboard` runs it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def served(url: str) -> Iterator[str]:
-    """The address of the dashboard on the storage `url`; at the end it is interrupted, and must end quietly."""
+    """The address of the dashboard on the storage `url`; on exit, interrupts it and checks that it stops quietly."""
     code = (
         "from epsearch.search.storage import open_storage; from epsearch.report.output.dashboard import serve;"
         f"serve(open_storage({url!r}, ''), port=0)"

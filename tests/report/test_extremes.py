@@ -16,7 +16,7 @@ from epsearch.report.analysis.verdict import verdict
 from epsearch.report.figures.drawable import LIMIT, drawable
 from epsearch.report.html.comparison import comparison
 from epsearch.report.html.notebook import outcome_html
-from epsearch.report.output.json import as_machines_read
+from epsearch.report.output.json import to_json
 
 from . import sample
 from .sample import trial
@@ -50,7 +50,8 @@ DRAWN = ([1.234e-3 * 1.37**i for i in range(9)], [1.234e-8 * 7.77 ** ((i * 5) % 
 def extremes(request, tmp_path):
     lrs, epsilons = GRID if request.param == "grid" else DRAWN
     baseline = extreme(9, -HUGE, optimizer="sgd_momentum", eps=None, history=[(1, HUGE), (2, HUGE)], seed_epochs=[2])
-    return sample.outcome(tmp_path, trials=[*trials_of(VALUES, lrs, epsilons), baseline])
+    axes = {"lr": "interval", "eps": "interval"} if request.param == "drawn" else {}
+    return sample.outcome(tmp_path, trials=[*trials_of(VALUES, lrs, epsilons), baseline], axes=axes)
 
 
 @pytest.mark.parametrize("goal", ["maximize", "minimize"])
@@ -72,7 +73,7 @@ def test_everything_is_written(extremes, goal, tmp_path):
 
 
 def test_json_stays_json(extremes):
-    text = json.dumps(as_machines_read(extremes), allow_nan=False)
+    text = json.dumps(to_json(extremes), allow_nan=False)
     assert json.loads(text)["best"]["value"] == HUGE
 
 
@@ -84,7 +85,7 @@ def test_sentences_have_no_nan(extremes):
     comparison([extremes, other])
     outcome_html(extremes)
     out = StringIO()
-    print_outcome(Console(file=out), extremes, extremes.directory / "study.yaml", [])
+    print_outcome(Console(file=out), extremes)
     assert "1.7977e+308" in out.getvalue()
 
 
@@ -111,7 +112,7 @@ def test_a_spread_alone_may_be_beyond_what_can_be_drawn(tmp_path):
     assert list(bars) == [LIMIT]
 
 
-def test_the_scale_of_colours_has_its_ticks(extremes):
+def test_the_scale_of_colors_has_its_ticks(extremes):
     axis = figures(extremes)["heatmap-lr-eps"].layout.coloraxis
     ticks = list(axis.colorbar.tickvals)
     assert ticks == sorted(ticks)

@@ -8,7 +8,7 @@ import pytest
 
 from epsearch.records.epsilon import EpsilonRange
 from epsearch.study.config import StudyConfig
-from epsearch.study.plan import Cost, plan, spaces
+from epsearch.study.plan import Cost, axis_kinds, plan, spaces
 from epsearch.study.space import Interval, Points
 
 
@@ -122,3 +122,13 @@ def test_an_optimizer_without_beta2() -> None:
 def test_endpoints() -> None:
     eps = spaces(study(search={"eps": "endpoints"}), FIVE, 100)["adam"]["eps"]
     assert eps == Points((1e-6, 1e-2))
+
+
+@pytest.mark.parametrize("found", [None, FIVE])
+def test_the_kind_of_each_axis(found: EpsilonRange | None) -> None:
+    lr = {"low": 1e-4, "high": 1e-1}
+    assert axis_kinds(study(), found) == {"lr": "points", "eps": "points", "beta2": "points"}
+    drawn = study(engine=TPE, search={"eps": "continuous", "lr": lr, "beta2": {"low": 0.9, "high": 0.999}})
+    assert axis_kinds(drawn, found) == {"lr": "interval", "eps": "interval", "beta2": "interval"}
+    mixed = study(engine=TPE, search={"eps": "grid", "lr": lr, "beta2": 0.99})
+    assert axis_kinds(mixed, found) == {"lr": "interval", "eps": "points", "beta2": "points"}

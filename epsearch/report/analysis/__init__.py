@@ -1,1 +1,1 @@
-"""What a study means: verdict, advice, summary."""
+"""The interpretation of a study: verdict, advice, summary."""

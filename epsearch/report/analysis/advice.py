@@ -12,15 +12,15 @@ from epsearch.records.epsilon import power_of_ten
 from epsearch.records.outcome import Outcome
 
 SEEDS = (3, 10)
-"""How many seeds to repeat a study with, first and last; more would hardly narrow the noise."""
+"""Numbers of seeds to suggest, one after the other; more would hardly reduce the noise."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Something to do next.
+    """A next step.
 
-    `settings` are `key=value` overrides of the study to run: none where it is to be resumed as it is, None where there
-    is nothing to run. `word` names the study that they make, where it cannot be the same one.
+    `settings` are `key=value` overrides of the study to run: empty to resume it unchanged, None if there is nothing to
+    run. `word` is appended to the study's name if the settings need a new study.
     """
 
     text: str
@@ -29,13 +29,13 @@ class Advice:
 
 
 def command(outcome: Outcome, advice: Advice, *, anywhere: bool = False) -> str:
-    """The command that follows an advice, for the working folder, or with `anywhere` for any folder.
+    """The command for an advice, to run in the working folder, or with `anywhere` in any folder.
 
-    It runs in the same directory where that resumes or widens the study, else beside it under another name.
+    It uses the same run directory if the settings resume or widen the study, and a new one next to it otherwise.
     """
     settings = advice.settings or ()
     directory, study = outcome.directory, outcome.directory / "study.yaml"
-    # A grid takes other axes, and a sampler more trials; anything else would mix two studies.
+    # A grid can change its axes, and a sampler can add trials; anything else would mix two studies.
     may_change = "search." if outcome.sampler == "grid" else "engine.trials="
     if not all(setting.startswith(may_change) for setting in settings):
         directory = directory.with_name(_longer(directory.name, advice.word))
@@ -45,12 +45,12 @@ def command(outcome: Outcome, advice: Advice, *, anywhere: bool = False) -> str:
 
 
 def resume(text: str) -> Advice:
-    """Advice to run the study again as it is, which takes up what is missing."""
+    """Advice to run the study again unchanged."""
     return Advice(text, ())
 
 
 def repeat(outcome: Outcome) -> Advice | None:
-    """Advice to repeat the best learning rate with several seeds; None where it has been, or nothing is complete."""
+    """Advice to repeat the best learning rate with several seeds; None if that was done or no trial is complete."""
     best = outcome.best
     if best is None or len(best.seed_values) >= SEEDS[0]:
         return None
@@ -59,7 +59,7 @@ def repeat(outcome: Outcome) -> Advice | None:
 
 
 def more_seeds(seeds: int) -> Advice:
-    """Advice to repeat a study that has so many seeds with more of them, as far as that pays."""
+    """Advice to repeat a study of `seeds` seeds with more of them, while that helps."""
     wanted = next((number for number in SEEDS if number > seeds), None)
     if wanted is None:
         return Advice(f"With {seeds} seeds each, the differences are as small as the noise.")
@@ -69,7 +69,7 @@ def more_seeds(seeds: int) -> Advice:
 
 
 def bounds(name: str, low: float, high: float) -> tuple[str, str]:
-    """A setting that searches a range widened to powers of ten, and a word for it."""
+    """The setting for a range widened to powers of ten, and a word that names it."""
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     low, high = power_of_ten(first), power_of_ten(last)
     return f"search.{name}={{low: {low:g}, high: {high:g}}}", f"{name}-{low:g}-{high:g}"
@@ -80,11 +80,11 @@ def _seeds(number: int) -> str:
 
 
 def _longer(name: str, word: str) -> str:
-    """`name-word`, within the 200 bytes that a study's name and a directory's have room for."""
+    """`name-word`, cut to the 200 bytes that study and directory names may have."""
     room = 200 - len(f"-{word}".encode())
     return f"{name.encode()[:room].decode(errors='ignore')}-{word}"
 
 
 def _as_yaml(text: str) -> str:
-    """A text as `--set` reads it."""
+    """`text` as a YAML value for `--set`."""
     return text if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What one cell of a map says when several trials, or none, fall into it (pure)."""
+"""The state and value of one cell of a map, aggregated over its trials. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from epsearch.records.trial import Goal, Trial, best_trial
 CellState = Literal["complete", "pruned", "missing", "diverged", "failed"]
 
 PRECEDENCE: tuple[CellState, ...] = ("complete", "pruned", "missing", "diverged", "failed")
-"""Which state speaks for a cell of several trials: the first that any of them has.
+"""The state of a cell of several trials: the first of these that any of them has.
 
-`missing` (waiting or running) comes before the failures, so a trial that was lost and queued again, or a
-cell whose other beta2 are still to come, does not look settled.
+`missing` (waiting or running) comes before the failures, so that a cell with retries or further beta2 values pending
+does not look finished.
 """
 
 
 def state_of(trial: Trial) -> CellState:
-    """How the trial ended, as a reader of a map needs it; complete without a value counts as failed."""
+    """The trial's state on a map; a complete trial without a value counts as failed."""
     if trial.state in ("running", "waiting"):
         return "missing"
     if trial.state == "failed" and trial.fail_reason == "diverged":
@@ -30,8 +30,8 @@ def state_of(trial: Trial) -> CellState:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell: its state, the trial that speaks for it (None where there is none), all its trials."""
+class MapCell:
+    """One cell of a map: its state, the trial that represents it (None if empty), all its trials."""
 
     state: CellState
     trial: Trial | None
@@ -43,9 +43,9 @@ class Cell:
         return self.trial.value if self.trial is not None and self.state == "complete" else None
 
 
-def cell_of(trials: Sequence[Trial], goal: Goal) -> Cell:
-    """Let the trials of one cell speak with one voice: the first state of `PRECEDENCE`, its best trial."""
+def cell_of(trials: Sequence[Trial], goal: Goal) -> MapCell:
+    """Aggregate the trials of one cell: the first state of `PRECEDENCE`, and the best trial in that state."""
     for state in PRECEDENCE:
         if alike := [trial for trial in trials if state_of(trial) == state]:
-            return Cell(state, best_trial(alike, goal), tuple(trials))
-    return Cell("missing", None, ())
+            return MapCell(state, best_trial(alike, goal), tuple(trials))
+    return MapCell("missing", None, ())

@@ -1,4 +1,4 @@
-"""What to run next, by verdict."""
+"""What to run next, depending on the verdict."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from epsearch.report.analysis.advice import Advice, bounds, more_seeds
 from epsearch.report.analysis.values import Kind, shortfall
 
 OUTSIDE_THE_ROOT = ("adam", "adamw", "amsgrad", "nadam", "radam", "rmsprop")
+"""Optimizers that add ε to √v (Table 5)."""
 
 
 INSIDE_THE_ROOT = ("eadam", "adamomentum")
+"""Optimizers whose ε accumulates under the root."""
 
 
 FEW = 20
-"""Trials to ask of a sampler that was asked for one."""
+"""Trials to suggest where a sampler ran only one."""
 
 
 def next_steps(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> list[Advice]:
-    """What would settle an undecided study, or follow from a verdict."""
+    """What would decide an undecided study, or follows from a verdict."""
     if kind == "undecided":
         return [more_seeds(max(len(trial.seed_values) for trial in outcome.trials))]
     if kind != "immutable":
@@ -32,7 +34,7 @@ def next_steps(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> l
     if sgd is not None and sgd.value is not None and best.value is not None:
         behind = shortfall(best.value, sgd.value, outcome.goal)
         same = "as good" if abs(behind) <= tolerance else f"{abs(behind):.2g} {'behind' if behind > 0 else 'better'}"
-        return [Advice(f"SGD with momentum was tried: {number(sgd.value)} at α {rounded('lr', sgd.lr or 0)}, {same}.")]
+        return [Advice(f"SGD with momentum reached {number(sgd.value)} at α {rounded('lr', sgd.lr or 0)}: {same}.")]
     rate = sgd_rate(best)
     if rate is None or "sgd_momentum" in arms:
         return []
@@ -41,8 +43,8 @@ def next_steps(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> l
     others = sorted(arms - {outcome.optimizer})
     return [
         Advice(
-            f"Try SGD{momentum} at a learning rate of {rounded('lr', rate)} (α over what ε leaves of the "
-            "denominator; with dampening equal to the momentum).",
+            f"Try SGD{momentum} at a learning rate of {rounded('lr', rate)} (α divided by the "
+            "denominator at this ε, with dampening equal to the momentum).",
             (f"search.baselines=[{','.join([*others, 'sgd_momentum'])}]", setting),
             word,
         )
@@ -50,7 +52,7 @@ def next_steps(kind: Kind, outcome: Outcome, best: Trial, tolerance: float) -> l
 
 
 def sgd_rate(trial: Trial) -> float | None:
-    """The constant rate that a trial's α is where ε drowns ẑ (Table 5); None where the table gives no constant."""
+    """The SGD learning rate equivalent to a trial whose ε is far above ẑ (Table 5); None if it is not constant."""
     if trial.lr is None or not trial.eps:
         return None
     if trial.optimizer in OUTSIDE_THE_ROOT:
@@ -64,11 +66,11 @@ def sgd_rate(trial: Trial) -> float | None:
 
 
 def edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> list[Advice]:
-    """Where the optimum touches the edge of what was tried, it may lie beyond."""
+    """Advice to widen a range whose edge holds the optimum."""
     found = []
     rates = sorted({trial.lr for trial in arm if trial.lr is not None})
     assert best.lr is not None
-    # A sampler comes near an edge without lying on it.
+    # A sampler gets close to an edge but rarely hits it.
     if best.lr <= rates[0] * 1.2 or best.lr >= rates[-1] / 1.2:
         low_end = best.lr <= rates[0] * 1.2
         low, high = (rates[0] / 10, rates[-1]) if low_end else (rates[0], rates[-1] * 10)
@@ -84,7 +86,7 @@ def edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> li
     values = sorted({trial.eps for trial in arm if trial.eps is not None})
     assert best.eps is not None
     at_low, at_high = best.eps <= values[0] * 1.2, best.eps >= values[-1] / 1.2
-    # Where both ends are as good as the best, there is nothing beyond them.
+    # If both ends are as good as the best, widening gains nothing.
     if kind in ("indifferent", "undecided") or not (at_low or at_high):
         return found
     probed = outcome.probe.range if outcome.probe is not None else None
@@ -103,6 +105,6 @@ def edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> li
 
 
 def given_beta2(trials: Sequence[Trial]) -> tuple[str, ...]:
-    """The one β₂ that was tried: without a probe, `auto` could not count the batches of a `train(run)`."""
+    """The setting that keeps the one β₂ tried; `auto` would need the probe to count the batches."""
     values = sorted({trial.beta2 for trial in trials if trial.beta2 is not None})
     return (f"search.beta2={rounded('beta2', values[0])}",) if len(values) == 1 else ()

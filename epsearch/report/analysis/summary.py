@@ -1,4 +1,4 @@
-"""What a study found, in sentences: for the head of the report and for the note in Optuna's dashboard."""
+"""A study's results in sentences, for the head of the report and the note in Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from epsearch.core.averages import difference
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import count, label
 from epsearch.records.outcome import Outcome
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.baseline import BASELINE
 from epsearch.report.figures.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, the trials by state, the best, the baseline beside it."""
+    """Plain text, not escaped: the range, the trials by state, the best trial, the baseline."""
     return [text for text in (_range(outcome), _states(outcome), _best(outcome), _baseline(outcome)) if text]
 
 
 def _range(outcome: Outcome) -> str:
     if outcome.probe is None:
-        return "ε was given in the study file: nothing was probed."
+        return "The study file gives ε, so nothing was probed."
     found = outcome.probe.range
     epochs = outcome.probe.settings.get("epochs")
     after = f" of {count(int(epochs), 'epoch')}" if isinstance(epochs, int | float) else ""
@@ -28,7 +28,7 @@ def _range(outcome: Outcome) -> str:
     return (
         f"A probe{after} found the useful range of ε: {label('eps', found.lower)} to "
         f"{label('eps', found.upper)}, {count(points, 'power')} of ten, where searches in the literature "
-        f"take up to {LITERATURE}."
+        f"try up to {LITERATURE}."
     )
 
 
@@ -54,7 +54,7 @@ def _best(outcome: Outcome) -> str:
         return f"No trial of {outcome.optimizer} is complete yet." if outcome.trials else ""
     best = outcome.best
     return (
-        f"Best {one_line(outcome.metric, 60)}: {measured(best)}, {outcome.optimizer} with {place(best)} "
+        f"Best {one_line(outcome.metric, 60)}: {measured(best)}, {outcome.optimizer} with {describe_cell(best)} "
         f"(trial {best.number})."
     )
 
@@ -63,7 +63,7 @@ def _baseline(outcome: Outcome) -> str:
     baseline, best = outcome.best_of(BASELINE), outcome.best
     if baseline is None or baseline.value is None or outcome.optimizer == BASELINE:
         return ""
-    reached = f"SGD with momentum reached {measured(baseline)} with {place(baseline)}"
+    reached = f"SGD with momentum reached {measured(baseline)} with {describe_cell(baseline)}"
     if best is None or best.value is None:
         return f"{reached}."
     lead = difference(baseline.value, best.value) * (1 if outcome.goal == "maximize" else -1)

@@ -1,4 +1,4 @@
-"""Best values over the other hyperparameters, and how they compare (pure)."""
+"""Best values over the other hyperparameters, and how they compare. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["immutable", "adaptable", "partial", "indifferent", "undecided"]
 
 
 def profile(complete: Sequence[Trial], name: str, goal: Goal) -> dict[float, float]:
-    """The best value over the other hyperparameters, by the value of one (of a sampler: its power of ten)."""
+    """The best value for each value of one hyperparameter, to the nearest power of ten."""
     found: dict[float, float] = {}
     for trial in complete:
         if trial.value is not None and name in trial.cell:
@@ -24,7 +24,7 @@ def profile(complete: Sequence[Trial], name: str, goal: Goal) -> dict[float, flo
 
 
 def power_of(name: str, trial: Trial) -> float:
-    """The trial's value on a grid of powers of ten (β₂: of 1 - β₂), to compare what a sampler drew."""
+    """The trial's hyperparameter rounded to a power of ten (β₂: of 1 - β₂), to compare values that a sampler drew."""
     value = trial.cell[name]
     if name == "beta2":
         return round(1 - power_of_ten(round(math.log10(1 - value))), 15)

@@ -1,34 +1,22 @@
-"""The axes of figures over hyperparameters, and the rule that chooses between grid and scatter."""
+"""The axes of figures over hyperparameters."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 from epsearch.core.numbers import label, rounded
 from epsearch.records.epsilon import power_of_ten
-from epsearch.records.trial import Trial
 
 AXIS_TITLES = {
     "lr": "learning rate α (lr)",
-    "eps": "immutability ε (eps)",
-    "beta2": "momentum β₂ (beta2)",
+    "eps": "ε (eps)",
+    "beta2": "second-moment decay β₂ (beta2)",
 }
 
 
-def is_grid(trials: Sequence[Trial], name: str) -> bool:
-    """Whether `name` was chosen from points, so that cells of a map mean something.
-
-    It was, where each value is round (at most three significant digits: what a person types) or belongs to
-    two trials or more (steps such as 10**-3.5). A value drawn from an interval is neither.
-    """
-    values = Counter(trial.cell[name] for trial in trials if name in trial.cell)
-    return all(times > 1 or label(name, value) == rounded(name, value) for value, times in values.items())
-
-
 def category_axis(name: str, values: Sequence[float]) -> dict[str, object]:
-    """One step for each value, whatever lies between them: a log axis would give cells unequal widths."""
+    """An axis with one equal step for each value; on a log axis, cells would have unequal widths."""
     labels = [label(name, value) for value in values]
     return {
         "type": "category",
@@ -41,9 +29,9 @@ def category_axis(name: str, values: Sequence[float]) -> dict[str, object]:
 
 
 def log_axis(name: str, positions: Sequence[float]) -> dict[str, object]:
-    """A log axis for `log_position` of the hyperparameter `name`; that of beta2 is log in 1 - beta2.
+    """A log axis for `log_position` of the hyperparameter `name`; for beta2, log in 1 - beta2.
 
-    Its ticks are whole decades where the `positions` span two or more: others would run into each other on a phone.
+    If the `positions` span two decades or more, only whole decades get ticks: more would overlap on a phone.
     """
     span = math.log10(max(positions) / min(positions)) if positions else 0.0
     axis: dict[str, object] = {
@@ -63,5 +51,5 @@ def log_axis(name: str, positions: Sequence[float]) -> dict[str, object]:
 
 
 def log_position(name: str, value: float) -> float:
-    """Where `value` lies on `log_axis(name)`."""
+    """The position of `value` on `log_axis(name)`."""
     return 1 - value if name == "beta2" else value

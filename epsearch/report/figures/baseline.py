@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 
 from epsearch.core.numbers import number
 from epsearch.records.trial import Goal, Trial, best_trial
-from epsearch.report.analysis.cells import Cell, cell_of
+from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.axes import log_axis
-from epsearch.report.figures.colours import BETTER
-from epsearch.report.figures.floor import stand_on_floor
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.figures.colors import BETTER
+from epsearch.report.figures.floor import draw_without_value
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, headline
 from epsearch.report.figures.text import plotly_text
 
@@ -22,13 +22,13 @@ BASELINE = "sgd_momentum"
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """What the curve shows: the cell at each of `lrs` (ascending) and the best complete trial.
+    """The cell at each of `lrs` (ascending) and the best complete trial.
 
-    `reference` is the best value of the adaptive optimizer, None where there is none to compare with.
+    `reference` is the best value of the adaptive optimizer, None if there is none.
     """
 
     lrs: tuple[float, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[MapCell, ...]
     metric: str
     goal: Goal
     best: Trial | None
@@ -36,7 +36,7 @@ class CurveInfo:
 
 
 def curve_info(trials: Sequence[Trial], *, goal: Goal, metric: str, reference: float | None = None) -> CurveInfo:
-    """Sort the baseline's trials by learning rate; trials of other optimizers do not take part."""
+    """Sort the baseline's trials by learning rate; trials of other optimizers are ignored."""
     places: dict[float, list[Trial]] = {}
     for trial in trials:
         if trial.optimizer == BASELINE and trial.lr is not None:
@@ -61,7 +61,7 @@ def plot_curve(info: CurveInfo) -> go.Figure:
             line={"color": BLUE},
             marker={"size": 9},
             name="SGD with momentum",
-            hovertext=hovers((cell for _, cell in done), info.metric),
+            hovertext=hover_labels((cell for _, cell in done), info.metric),
             hoverinfo="text",
         )
     )
@@ -87,7 +87,7 @@ def plot_curve(info: CurveInfo) -> go.Figure:
                 hoverinfo="skip",
             )
         )
-    stand_on_floor(figure, places, info.metric)
+    draw_without_value(figure, places, info.metric)
     metric = plotly_text(info.metric)
     figure.update_layout(
         title=headline(f"{metric} of SGD with momentum over α ({BETTER[info.goal]})", info.best, "ringed"),

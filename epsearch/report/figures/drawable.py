@@ -1,4 +1,4 @@
-"""Figures of values near the limit of floats: plotly.js reckons with them, and fails at infinity."""
+"""Clamps values near the limit of floats, which overflow in plotly.js."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIMIT = 1e300
 
 
 def drawable(figures: Mapping[str, go.Figure], values: Iterable[float]) -> dict[str, go.Figure]:
-    """The figures of these values with every number moved within `LIMIT`; their texts keep the values as they are."""
+    """The figures with every number clamped to ±`LIMIT` if one of `values` exceeds it; their texts are unchanged."""
     if all(abs(value) <= LIMIT for value in values):
         return dict(figures)
     return {name: go.Figure(_within(figure.to_plotly_json())) for name, figure in figures.items()}

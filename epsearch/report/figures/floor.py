@@ -1,4 +1,4 @@
-"""Trials without a value in a figure of values: they stand on its floor, each state by its own sign."""
+"""Markers for trials without a value, along the bottom of a figure, one symbol for each state."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from epsearch.report.analysis.cells import Cell, CellState
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.analysis.cells import CellState, MapCell
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import MARKS, marker
 
 
-def stand_on_floor(
+def draw_without_value(
     figure: go.Figure,
-    places: Sequence[tuple[float, Cell]],
+    places: Sequence[tuple[float, MapCell]],
     metric: str,
     words: Mapping[CellState, str] | None = None,
 ) -> None:
-    """Draw those of the cells, at their places along the x axis, that are not complete, on a y axis of their own.
+    """Draw the cells that are not complete, at their x positions, on a second y axis.
 
-    `words` name states otherwise than `MARKS` does.
+    `words` overrides the names of states in `MARKS`.
     """
     for state, mark in MARKS.items():
         if some := [(x, cell) for x, cell in places if cell.state == state]:
@@ -31,7 +31,7 @@ def stand_on_floor(
                     mode="markers",
                     marker=marker(mark),
                     name=(words or {}).get(state, mark.word),
-                    hovertext=hovers((cell for _, cell in some), metric),
+                    hovertext=hover_labels((cell for _, cell in some), metric),
                     hoverinfo="text",
                 )
             )

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
-from epsearch.records.text import measured
 from epsearch.records.trial import Goal, Trial, best_trial
-from epsearch.report.analysis.cells import Cell, CellState, cell_of
+from epsearch.report.analysis.cells import CellState, MapCell, cell_of
 from epsearch.report.figures.axes import category_axis
-from epsearch.report.figures.colours import BETTER, Colours, colour_axis, colours_of, ink_on
+from epsearch.report.figures.colors import BETTER, Colors, color_axis, colors_of, text_color_on
+from epsearch.report.figures.hover import describe
 from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline
 from epsearch.report.figures.text import plotly_text
 
 
 @dataclass(frozen=True)
 class HeatmapInfo:
-    """What the map shows.
+    """The cells of a map.
 
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
-    None where there is none; `ties` counts the other cells with the same value. `colours` is None where
+    None if there is none; `ties` counts the other cells with the same value. `colors` is None if
     nothing is complete.
     """
 
@@ -32,22 +32,22 @@ class HeatmapInfo:
     y: str
     xs: tuple[float, ...]
     ys: tuple[float, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[MapCell, ...], ...]
     metric: str
     goal: Goal
     best: tuple[int, int] | None
     ties: int
-    colours: Colours | None
+    colors: Colors | None
 
     @property
     def best_trial(self) -> Trial | None:
-        """The trial that the best cell shows."""
+        """The trial of the best cell."""
         return self.rows[self.best[0]][self.best[1]].trial if self.best else None
 
     def diagonals(self) -> dict[float, list[tuple[int, int]]]:
-        """The (i, j) of equal lr/eps by log10 of it, upwards; those of two cells or more, of a map of lr and eps.
+        """The cells (i, j) of equal lr/eps, by ascending log10 of it, where two cells or more share one.
 
-        Where ε is far above ẑ the outcome depends on this ratio alone (Section 4.2).
+        Empty for other hyperparameters. Where ε is far above ẑ, the result depends only on this ratio (Section 4.2).
         """
         found: dict[float, list[tuple[int, int]]] = {}
         if {self.x, self.y} == {"lr", "eps"}:
@@ -58,7 +58,7 @@ class HeatmapInfo:
                         found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
         return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
 
-    def cells(self) -> Iterator[tuple[int, int, Cell]]:
+    def cells(self) -> Iterator[tuple[int, int, MapCell]]:
         """Every cell with its row and column."""
         for i, row in enumerate(self.rows):
             for j, cell in enumerate(row):
@@ -74,15 +74,15 @@ def heatmap_info(
     metric: str,
     fixed: Mapping[str, float] | None = None,
 ) -> HeatmapInfo:
-    """Sort trials into the cells of a map; those without an x or a y (`sgd_momentum`) do not take part.
+    """Sort trials into the cells of a map; trials without an x or a y (`sgd_momentum`) are ignored.
 
     Args:
-        trials: of one arm, in any state; the ones still waiting give the map its full size.
-        x: name of the hyperparameter across: lr, eps or beta2.
-        y: name of the hyperparameter upwards.
+        trials: of one optimizer, in any state; waiting ones give the map its full size.
+        x: the horizontal hyperparameter: lr, eps or beta2.
+        y: the vertical hyperparameter.
         goal: whether the best value is the highest or the lowest.
-        metric: its name, for the figure.
-        fixed: only trials with these values, as {"beta2": 0.999}; else the best over all of them.
+        metric: the name of the metric.
+        fixed: use only trials with these values, such as {"beta2": 0.999}; default: the best over all of them.
     """
     wanted = dict(fixed or {})
     places: dict[tuple[float, float], list[Trial]] = {}
@@ -106,22 +106,22 @@ def heatmap_info(
         goal=goal,
         best=(ys.index(best.cell[y]), xs.index(best.cell[x])) if best else None,
         ties=sum(value == best.value for value in values) - 1 if best else 0,
-        colours=colours_of(values, goal),
+        colors=colors_of(values, goal),
     )
 
 
 def plot_heatmap(info: HeatmapInfo) -> go.Figure:
-    """The map: values in the cells, the best outlined, signs and fills where there is no value."""
+    """The map: values in the cells, the best outlined, signs in cells without a value."""
     figure = go.Figure(layout={"template": LIGHT, "height": 320 + 40 * max(len(info.ys), 2)})
-    if info.colours is not None:
-        figure.add_traces(list(_values(info, info.colours)))
-        figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
+    if info.colors is not None:
+        figure.add_traces(list(_values(info, info.colors)))
+        figure.update_layout(coloraxis=color_axis(info.colors), margin={"b": 115})
     for state in MARKS:
         if any(cell.state == state for _, _, cell in info.cells()):
             figure.add_trace(_marks(info, state))
     if diagonals := info.diagonals():
         figure.add_trace(_diagonals(info, diagonals))
-    # Shapes count categories from 0, so a cell reaches half a step to either side.
+    # Shapes count categories from 0; a cell extends half a step to each side.
     if info.best is not None:
         i, j = info.best
         figure.add_shape(
@@ -141,7 +141,7 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
 
 
 def _grid(info: HeatmapInfo) -> dict[str, object]:
-    """What all traces of the map have in common."""
+    """Settings shared by all traces of the map."""
     return {
         "x": [label(info.x, value) for value in info.xs],
         "y": [label(info.y, value) for value in info.ys],
@@ -154,10 +154,10 @@ def _grid(info: HeatmapInfo) -> dict[str, object]:
     }
 
 
-def _values(info: HeatmapInfo, colours: Colours) -> Iterator[go.Heatmap]:
-    """The complete cells, coloured by value: a trace for each colour of text, since a trace has only one."""
+def _values(info: HeatmapInfo, colors: Colors) -> Iterator[go.Heatmap]:
+    """The complete cells, colored by value: one trace for each text color, since a trace has only one."""
     inks: dict[float | None, str] = {
-        cell.value: ink_on(cell.value, colours) for _, _, cell in info.cells() if cell.value is not None
+        cell.value: text_color_on(cell.value, colors) for _, _, cell in info.cells() if cell.value is not None
     }
     for ink in sorted(set(inks.values())):
         z = [[cell.value if inks.get(cell.value) == ink else None for cell in row] for row in info.rows]
@@ -171,7 +171,7 @@ def _values(info: HeatmapInfo, colours: Colours) -> Iterator[go.Heatmap]:
 
 
 def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
-    """The cells in one state that has no value: a sign on a fill of its own, named in the legend."""
+    """The cells in one state without a value: a sign on a fill, named in the legend."""
     mark = MARKS[state]
     return go.Heatmap(
         z=[[1 if cell.state == state else None for cell in row] for row in info.rows],
@@ -186,7 +186,7 @@ def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
 
 
 def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, int]]]) -> go.Scatter:
-    """Lines of equal lr/eps through the cells' centres, drawn when the legend's entry is clicked."""
+    """Lines of equal lr/eps through the cells' centres, shown when the legend entry is clicked."""
     columns = [label(info.x, value) for value in info.xs]
     rows = [label(info.y, value) for value in info.ys]
     xs: list[str | None] = []
@@ -209,34 +209,8 @@ def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, 
     )
 
 
-def _hover(info: HeatmapInfo, i: int, j: int, cell: Cell) -> str:
+def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:
     lines = [f"{SYMBOLS[name]} {label(name, value)}" for name, value in ((info.x, info.xs[j]), (info.y, info.ys[i]))]
     if cell.trial is None:
         return "<br>".join([*lines, "not run yet"])
     return "<br>".join([*lines, *describe(cell, info.metric, shown=(info.x, info.y))])
-
-
-def hovers(cells: Iterable[Cell], metric: str) -> list[str]:
-    """The hover labels of points, each with all of its trial's hyperparameters."""
-    return ["<br>".join(describe(cell, metric, shown=())) for cell in cells]
-
-
-def describe(cell: Cell, metric: str, shown: Sequence[str]) -> list[str]:
-    """Lines for the hover label: the cell's trial, less the hyperparameters already `shown`."""
-    trial = cell.trial
-    assert trial is not None
-    lines = [f"{SYMBOLS[name]} {rounded(name, value)}" for name, value in trial.cell.items() if name not in shown]
-    if len(cell.trials) > 1:
-        lines.append(f"the {'best' if cell.state == 'complete' else 'first'} of {len(cell.trials)} trials here")
-    if cell.state == "complete":
-        lines.append(f"{plotly_text(metric)} {measured(trial)}")
-    elif cell.state == "missing":
-        lines.append(trial.state)
-    elif cell.state == "pruned":
-        lines.append(f"pruned at {measured(trial)}")
-    elif cell.state == "diverged":
-        lines.append("diverged: no finite value")
-    else:
-        lines.append(plotly_text(f"failed: {trial.fail_reason or ''} {trial.error or ''}", 120))
-    lines.append(f"trial {trial.number}, {count(trial.epochs, 'epoch')}")
-    return lines

@@ -1,4 +1,4 @@
-"""Where ε lies among the denominator terms ẑ: their histograms by layer and pooled (Figs. 8, 9 and 12)."""
+"""Histograms of the denominator terms ẑ, by layer and pooled, with the range of ε (Figs. 8, 9 and 12)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,27 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from epsearch.core.messages import one_line
-from epsearch.core.numbers import label, percent, rounded
-from epsearch.records.epsilon import power_of_ten
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, ProbeResult
+from epsearch.core.numbers import percent, rounded
+from epsearch.records.probe import ProbeResult
+from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
 from epsearch.report.figures.text import plotly_text
 
-FINE_PER_BIN = 5
-"""Bins of the record in one bin of the figure, which has 10 a decade."""
-
 AROUND = 355
-"""Height in pixels of the figure without its layers: titles, the bars of all elements, the axis."""
+"""Height in pixels of everything but the layers: titles, the bars of all elements, the axis."""
 
 STRIP = 720
-"""Height in pixels of all layers together, at most; 18 a layer where there are few."""
+"""Greatest height in pixels of all layers together; a layer takes up to 18."""
 
 
 @dataclass(frozen=True)
 class HistogramInfo:
-    """What the figure shows, over log10 ẑ.
+    """Histograms over log10 ẑ.
 
     `edges` (bins + 1) are log10 of the bins' edges. `shares` (layers × bins) is the share of a layer's
-    elements in each bin, `pooled` (bins) that of all elements; each sums to 1 less its exact zeros. `p2` and
-    `p98` are log10 of each layer's percentiles, NaN where nothing was measured. `eps` is the ε to point out,
-    None for none; `above` gives the share of all elements above `lower`, `upper` and `eps`.
+    elements in each bin, `pooled` (bins) that of all elements; each sums to 1 minus its share of exact zeros. `p2` and
+    `p98` are log10 of each layer's percentiles, NaN where nothing was measured. `eps` is the ε to mark,
+    or None; `above` gives the share of all elements above `lower`, `upper` and `eps`.
     """
 
     edges: npt.NDArray[np.float64]
@@ -53,7 +50,7 @@ class HistogramInfo:
 
 
 def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramInfo:
-    """Gather the probe's histograms on common bins that also reach over the range and `eps`."""
+    """Put the probe's histograms on common bins that also cover the range and `eps`."""
     pooled = result.histogram
     lines = [result.range.lower, result.range.upper, *([eps] if eps else [])]
     bins = bins_over([pooled], lines)
@@ -72,34 +69,10 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
     )
 
 
-def bins_over(histograms: Sequence[Histogram], lines: Sequence[float]) -> range:
-    """The figure's bins that hold all of the histograms, and the ε of all `lines`; bin k begins at 10**(k/10)."""
-    ends = [(math.floor(math.log10(line) * 10), math.ceil(math.log10(line) * 10)) for line in lines]
-    ends += [
-        (histogram.start // FINE_PER_BIN, (histogram.start + len(histogram.counts) - 1) // FINE_PER_BIN + 1)
-        for histogram in histograms
-        if histogram.counts
-    ]
-    return range(min(low for low, _ in ends), max(high for _, high in ends))
-
-
-def edges_of(bins: range) -> npt.NDArray[np.float64]:
-    """(len(bins) + 1,) log10 of the edges of the figure's bins."""
-    return np.arange(bins.start, bins.stop + 1) * FINE_PER_BIN / BINS_PER_DECADE
-
-
-def shares_of(histogram: Histogram, bins: range) -> npt.NDArray[np.float64]:
-    """(len(bins),) share of the histogram's elements in each of the figure's bins."""
-    shares = np.zeros(len(bins))
-    fine = histogram.start + np.arange(len(histogram.counts))
-    np.add.at(shares, fine // FINE_PER_BIN - bins.start, np.array(histogram.counts, dtype=float))
-    return shares / max(histogram.total, 1)
-
-
 def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
     """All elements as bars above, each layer as a row of a strip below, dashed lines at the range's ends.
 
-    The strip is `strip` pixels high at most; names that have no room are told on hover.
+    The strip is at most `strip` pixels high; names that do not fit are shown on hover.
     """
     layers = len(info.names)
     strip = min(max(18 * layers, 60), strip)
@@ -118,8 +91,8 @@ def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
         row=1,
         col=1,
     )
-    # Each row by its own maximum: a bias of 10 elements is spikier than a matrix, not more important. As
-    # bytes, because Optuna's dashboard keeps a figure in the study's storage, 2 kB a row.
+    # Each row is scaled by its own maximum: a bias of 10 elements is spikier than a matrix, not more important.
+    # Bytes, because Optuna's dashboard stores figures in the study's storage in rows of 2 kB.
     peaks = info.shares.max(axis=1, keepdims=True, initial=0)
     shades = 255 * np.divide(info.shares, peaks, out=np.zeros_like(info.shares), where=peaks > 0)
     rows = [plotly_text(name, limit=1000) for name in info.names]
@@ -165,7 +138,7 @@ def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
     named = [("ε lower", info.lower, "dash"), ("ε upper", info.upper, "dash")]
     if info.eps is not None:
         named.append(("best ε", info.eps, "dot"))
-    # At three heights: on a phone the names would lie on one another, and so would those of equal ε.
+    # At three heights, so that names do not overlap on a phone or at equal ε.
     for height, (name, eps, dash) in enumerate(named):
         figure.add_shape(
             type="line",
@@ -195,7 +168,7 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
         template=LIGHT,
         height=AROUND + strip,
         bargap=0,
-        # Below: the names of the lines stand above.
+        # Below the plot, since the names of the lines are above it.
         legend={"yref": "container", "y": 0, "yanchor": "bottom", "itemsizing": "constant"},
         margin={"t": TITLE_ROOM + 85, "b": 70},
         title={
@@ -206,7 +179,7 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
     figure.update_xaxes(**decade_axis(info.edges))
     figure.update_xaxes(title={"text": "denominator term ẑ"}, row=2)
     figure.update_yaxes(title={"text": "all elements"}, tickformat=".0%", row=1)
-    # No more names than have room; the rest are told on hover.
+    # Only the names that fit; hovering shows the rest.
     every = max(1, math.ceil(len(info.names) * 14 / strip))
     shown = range(0, len(info.names), every)
     short = short_names(info.names)
@@ -214,7 +187,7 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
         type="category",
         # The first layer on top.
         range=[len(info.names) - 0.5, -0.5],
-        tickvals=list(shown),  # counted, as categories are
+        tickvals=list(shown),  # categories are counted from 0
         ticktext=[plotly_text(short[index]) for index in shown],
         tickfont={"size": 11},
         showgrid=False,
@@ -222,19 +195,8 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
     )
 
 
-def decade_axis(edges: npt.NDArray[np.float64]) -> dict[str, object]:
-    """An axis over log10 ẑ with its ticks by hand: a log axis would place bars of equal width at unequal ones."""
-    step = max(1, round((edges[-1] - edges[0]) / 12))
-    decades = range(math.ceil(edges[0]), math.floor(edges[-1]) + 1, step)
-    return {
-        "tickangle": 0,
-        "tickvals": list(decades),
-        "ticktext": [label("eps", power_of_ten(decade)) for decade in decades],
-    }
-
-
 def short_names(names: Sequence[str], limit: int = 18) -> list[str]:
-    """Names of at most `limit` characters: less the modules that all share, then less their middle."""
+    """Names cut to `limit` characters: first the modules that all share, then the middle."""
     modules = [name.split(".")[:-1] for name in names]
     shared = len(list(takewhile(lambda level: len(set(level)) == 1, zip(*modules, strict=False))))
     return [_cut(one_line(".".join(name.split(".")[shared:]), limit=1000), limit) for name in names]

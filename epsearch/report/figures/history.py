@@ -1,4 +1,4 @@
-"""How ẑ moved while training: its histogram at several epochs (Figs. 8, 9) and the share above ε (Table 2)."""
+"""ẑ over a training: its histogram at several epochs (Figs. 8, 9) and the share above ε (Table 2)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from plotly.subplots import make_subplots
 from epsearch.core.numbers import percent, rounded
 from epsearch.records.epsilon import power_of_ten
 from epsearch.records.probe import ProbeHistory
-from epsearch.report.figures.histogram import bins_over, decade_axis, edges_of, shares_of
+from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM, shades
 
 SHOWN = 6
-"""Epochs that the histograms are shown of, at most: the first, the last, and some between."""
+"""Most epochs to show histograms of: the first, the last, and some between."""
 
 NEARLY = 1e-3
-"""Shares nearer than this to 0 or 1 tell nothing that the next power of ten does not tell."""
+"""Shares closer than this to 0 or 1 count as 0 or 1."""
 
 ROW, GAP = 64, 28
 """Pixels of one epoch's histogram, and of the line of text above it."""
 
 
 @dataclass(frozen=True)
-class ProgressInfo:
-    """What the figure shows, over log10 ẑ.
+class HistoryInfo:
+    """Histograms over log10 ẑ.
 
     `edges` (bins + 1) are log10 of the bins' edges. `shares` (epochs × bins) is the share of all elements in each
-    bin after each of `epochs`; each row sums to 1 less its exact zeros. `above` (epochs) is the share above `eps`,
-    the ε to point out, None for none. `whose` names the training in the title.
+    bin after each of `epochs`; each row sums to 1 minus its share of exact zeros. `above` (epochs) is the share
+    above `eps`, the ε to mark, or None. `whose` names the training in the title.
     """
 
     edges: npt.NDArray[np.float64]
@@ -43,12 +43,12 @@ class ProgressInfo:
     whose: str
 
 
-def progress_info(history: ProbeHistory, whose: str = "the training", most: int = SHOWN) -> ProgressInfo:
-    """Choose at most `most` epochs, evenly, and put their histograms on common bins that also reach over ε."""
+def history_info(history: ProbeHistory, whose: str = "the training", most: int = SHOWN) -> HistoryInfo:
+    """Choose at most `most` evenly spaced epochs, with histograms on common bins that also cover ε."""
     count = len(history.epochs)
     chosen = [history.epochs[round(place)] for place in np.linspace(0, count - 1, min(most, count))]
     bins = bins_over([reading.histogram for reading in chosen], [history.eps] if history.eps else [])
-    return ProgressInfo(
+    return HistoryInfo(
         edges=edges_of(bins),
         epochs=tuple(reading.epoch for reading in chosen),
         shares=np.array([shares_of(reading.histogram, bins) for reading in chosen]),
@@ -58,8 +58,8 @@ def progress_info(history: ProbeHistory, whose: str = "the training", most: int 
     )
 
 
-def plot_progress(info: ProgressInfo) -> go.Figure:
-    """A row of bars for each epoch on one scale, and a dashed line at ε through all of them."""
+def plot_history(info: HistoryInfo) -> go.Figure:
+    """A row of bars for each epoch, on one scale, with a dashed line at ε."""
     rows = len(info.epochs)
     body = rows * ROW + (rows - 1) * GAP
     figure = make_subplots(rows=rows, shared_xaxes=True, vertical_spacing=GAP / body)
@@ -96,25 +96,25 @@ def plot_progress(info: ProgressInfo) -> go.Figure:
         height=TITLE_ROOM + 75 + body + 60,
         bargap=0,
         margin={"t": TITLE_ROOM + 75, "b": 60},
-        title={"text": f"Denominator terms ẑ over {info.whose}", "subtitle": {"text": _told(info)}},
+        title={"text": f"Denominator terms ẑ over {info.whose}", "subtitle": {"text": _caption(info)}},
     )
     figure.update_xaxes(**decade_axis(info.edges))
     figure.update_xaxes(title={"text": "denominator term ẑ"}, row=rows)
-    # One scale for all: that a histogram gets narrower or emptier is what is to be seen.
+    # One scale for all, to show histograms getting narrower or emptier.
     figure.update_yaxes(range=[0, 1.05 * (info.shares.max() or 1)], tickformat=".0%", nticks=3)
     return figure
 
 
-def _told(info: ProgressInfo) -> str:
+def _caption(info: HistoryInfo) -> str:
     if info.eps is None:
         return "share of all elements in each bin"
     shares = zip(info.above, info.epochs, strict=True)
-    told = [f"{percent(share)} after epoch {epoch}" for share, epoch in shares]
-    return f"share of all elements above ε: {', '.join(told[:: max(1, len(told) - 1)])}"
+    parts = [f"{percent(share)} after epoch {epoch}" for share, epoch in shares]
+    return f"share of all elements above ε: {', '.join(parts[:: max(1, len(parts) - 1)])}"
 
 
 def _draw_eps(figure: go.Figure, eps: float) -> None:
-    """A dashed vertical over all rows, named above."""
+    """Draw a labeled dashed vertical line over all rows."""
     x = math.log10(eps)
     line = {"color": ACCENT, "dash": "dash", "width": 2}
     figure.add_shape(type="line", xref="x", yref="paper", x0=x, x1=x, y0=0, y1=1, line=line)
@@ -134,8 +134,8 @@ def _draw_eps(figure: go.Figure, eps: float) -> None:
 class FractionInfo:
     """Table 2 for every epoch: `shares` (epochs × eps) of all elements of ẑ above each ε.
 
-    `eps` are powers of ten, from one that nearly all of ẑ is above to one that nearly none is, ascending, and `used`
-    among them, the ε trained with (None where the optimizer has none). `whose` names the training in the title.
+    `eps` are ascending powers of ten, from one below nearly all of ẑ to one above nearly all, and `used`, the ε used in
+    training (None if the optimizer has none). `whose` names the training in the title.
     """
 
     epochs: tuple[int, ...]
@@ -146,8 +146,8 @@ class FractionInfo:
 
 
 def fraction_info(history: ProbeHistory, whose: str = "the training") -> FractionInfo:
-    """Gather the adaptive fraction by ε and epoch."""
-    eps = sorted({*_telling(history), *([history.eps] if history.eps else [])})
+    """The adaptive fraction by ε and epoch."""
+    eps = sorted({*_informative(history), *([history.eps] if history.eps else [])})
     return FractionInfo(
         epochs=tuple(reading.epoch for reading in history.epochs),
         eps=tuple(eps),
@@ -157,10 +157,10 @@ def fraction_info(history: ProbeHistory, whose: str = "the training") -> Fractio
     )
 
 
-def _telling(history: ProbeHistory) -> list[float]:
-    """The powers of ten between those that nearly all and nearly none of ẑ are above, in every epoch.
+def _informative(history: ProbeHistory) -> list[float]:
+    """The powers of ten that part of ẑ is above, in any epoch, and one to each side.
 
-    Not those of the ranges: a bias of a few elements can stretch a range by many decades, in which nothing happens.
+    The probed range is not used: a bias of a few elements can stretch it by many empty decades.
     """
     bins = bins_over([reading.histogram for reading in history.epochs], [])
     lowest, highest = math.floor(edges_of(bins)[0]), math.ceil(edges_of(bins)[-1])
@@ -172,10 +172,10 @@ def _telling(history: ProbeHistory) -> list[float]:
 
 
 def plot_fractions(info: FractionInfo) -> go.Figure:
-    """A line over the epochs for each ε, the one trained with dashed and thick."""
+    """A line over the epochs for each ε, dashed and thick for the ε in use."""
     figure = go.Figure(layout={"template": LIGHT, "height": 420})
     few = len(info.epochs) <= 40
-    for eps, colour, shares in zip(info.eps, shades(len(info.eps)), info.shares.T, strict=True):
+    for eps, color, shares in zip(info.eps, shades(len(info.eps)), info.shares.T, strict=True):
         used = eps == info.used
         name = f"ε {rounded('eps', eps)}"
         figure.add_trace(
@@ -183,7 +183,7 @@ def plot_fractions(info: FractionInfo) -> go.Figure:
                 x=info.epochs,
                 y=shares,
                 mode="lines+markers" if few else "lines",
-                line={"color": ACCENT, "dash": "dash", "width": 3} if used else {"color": colour},
+                line={"color": ACCENT, "dash": "dash", "width": 3} if used else {"color": color},
                 name=f"{name} (in use)" if used else name,
                 customdata=[percent(share) for share in shares],
                 hovertemplate=f"{name}: %{{customdata}} of ẑ above<br>after epoch %{{x}}<extra></extra>",
@@ -196,7 +196,7 @@ def plot_fractions(info: FractionInfo) -> go.Figure:
         },
         yaxis={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "share of ẑ above ε"}},
     )
-    # Epochs are counted: no tick at 1.5.
+    # No ticks at fractions of an epoch.
     step = max(1, math.ceil((info.epochs[-1] - info.epochs[0]) / 10))
     figure.update_xaxes(title={"text": "epochs trained"}, dtick=step, tick0=info.epochs[0])
     return figure

@@ -1,4 +1,4 @@
-"""Learning curves: the metric over the epochs, one curve for each ε, so that one sees how ε changes a training."""
+"""Learning curves: the metric over the epochs, one curve for each ε."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import plotly.graph_objects as go
 
 from epsearch.core.averages import mean
 from epsearch.core.numbers import number, rounded
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.records.trial import Goal, Trial
-from epsearch.report.figures.axes import is_grid
 from epsearch.report.figures.baseline import BASELINE
-from epsearch.report.figures.colours import BETTER
+from epsearch.report.figures.colors import BETTER
 from epsearch.report.figures.style import ACCENT, GREY, LIGHT, TITLE_ROOM, shades
 from epsearch.report.figures.text import plotly_text
 
 MOST = 8
-"""Curves at most: more cannot be told apart."""
+"""Most curves to draw; more are hard to distinguish."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The course of one trial: its metric after each epoch, the mean over the seeds that got so far."""
+    """One trial's metric after each epoch, averaged over the seeds that reached it."""
 
     trial: Trial
     values: tuple[float, ...]
@@ -32,10 +31,9 @@ class Curve:
 
 @dataclass(frozen=True)
 class LearningInfo:
-    """What the figure shows: curves by ascending ε, the best trial's among them, and the baseline's where there is one.
+    """Curves by ascending ε, including the best trial's, and the baseline's if there is one.
 
-    `points` says whether ε was chosen from points, so that each curve is the best trial at its ε; else they are the
-    best trials of all.
+    With `points`, each curve is the best trial at its ε; otherwise they are the best trials of all.
     """
 
     curves: tuple[Curve, ...]
@@ -46,15 +44,19 @@ class LearningInfo:
     goal: Goal
 
 
-def learning_info(trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric: str) -> LearningInfo:
-    """Choose the curves: of `optimizer` the best complete trial at each of its best ε, and the baseline's best."""
+def learning_info(
+    trials: Sequence[Trial], optimizer: str, *, goal: Goal, metric: str, points: bool = True
+) -> LearningInfo:
+    """Choose the curves: the best complete trials of `optimizer`, and the baseline's best.
+
+    With `points`, at most one trial for each ε.
+    """
     sign = -1 if goal == "maximize" else 1
     complete = sorted(
         (trial for trial in trials if trial.state == "complete" and trial.value is not None and trial.curves),
         key=lambda trial: (sign * (trial.value or 0.0), trial.number),
     )
     searched = [trial for trial in complete if trial.optimizer == optimizer]
-    points = is_grid(searched, "eps")
     chosen: dict[float | int | None, Trial] = {}
     for trial in searched:
         chosen.setdefault(trial.eps if points else trial.number, trial)
@@ -76,12 +78,12 @@ def _curve(trial: Trial) -> Curve:
 
 
 def plot_learning(info: LearningInfo) -> go.Figure:
-    """The curves, from dark to bright as ε grows, the best one in the accent's colour, the baseline's dotted."""
+    """The curves, from dark to bright as ε grows, with the best one highlighted and the baseline dotted."""
     figure = go.Figure(layout={"template": LIGHT, "height": 440})
-    for curve, colour in zip(info.curves, shades(len(info.curves)), strict=True):
+    for curve, color in zip(info.curves, shades(len(info.curves)), strict=True):
         best = curve.trial == info.best
         name = rounded("eps", curve.trial.eps) if curve.trial.eps is not None else ""
-        line: dict[str, object] = {"color": ACCENT, "width": 3} if best else {"color": colour}
+        line: dict[str, object] = {"color": ACCENT, "width": 3} if best else {"color": color}
         figure.add_trace(_line(curve, f"ε {name}{' (best)' if best else ''}", line, info.metric))
     if info.baseline is not None:
         line = {"color": GREY, "dash": "dot", "width": 2}
@@ -97,7 +99,7 @@ def plot_learning(info: LearningInfo) -> go.Figure:
         },
         yaxis={"title": {"text": metric}, **_scale(info)},
         xaxis={"title": {"text": "epochs trained"}, "rangemode": "tozero"},
-        # Below: of many rows, it would grow over the title.
+        # Below the plot: a legend of many rows would cover the title.
         legend={"y": -0.22, "yanchor": "top"},
         margin={"t": TITLE_ROOM + 20},
     )
@@ -113,7 +115,7 @@ def _line(curve: Curve, name: str, line: dict[str, object], metric: str) -> go.S
         line=line,
         name=name,
         hovertext=[
-            f"{plotly_text(metric)} {number(value)} after epoch {epoch}<br>{place(curve.trial)}"
+            f"{plotly_text(metric)} {number(value)} after epoch {epoch}<br>{describe_cell(curve.trial)}"
             for epoch, value in enumerate(curve.values, start=1)
         ],
         hoverinfo="text",
@@ -121,7 +123,7 @@ def _line(curve: Curve, name: str, line: dict[str, object], metric: str) -> go.S
 
 
 def _scale(info: LearningInfo) -> dict[str, object]:
-    """A log axis where a linear one would show nothing but the first epoch, as for perplexities."""
+    """A log axis if values span a factor of 20, as perplexities do."""
     values = [value for curve in info.curves for value in curve.values]
     if min(values, default=0.0) > 0 and max(values) > 20 * min(values):
         return {"type": "log", "tickformat": "~g", "nticks": 6}

@@ -1,4 +1,4 @@
-"""The range that the probe found beside those that were searched without one (Table 3)."""
+"""The probed range of ε next to ranges searched without a probe (Table 3)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SEARCHED = {
 """Ranges searched in the literature for Adam: [31] and [6] of the paper, as in its Table 3."""
 
 LITERATURE = max(len(searched.grid()) for searched in SEARCHED.values())
-"""Values of ε in the widest of them."""
+"""Number of powers of ten in the widest of them."""
 
 OURS = "this study's probe"
 
 
 @dataclass(frozen=True)
 class LiteratureInfo:
-    """What the figure shows: ranges of ε by whose they are, the probe's own first, and the best ε found (or None)."""
+    """Ranges of ε by source, the probe's first, and the best ε found (or None)."""
 
     ranges: dict[str, EpsilonRange]
     optimizer: str
@@ -34,7 +34,7 @@ class LiteratureInfo:
 
 
 def literature_info(found: EpsilonRange, optimizer: str, best: float | None = None) -> LiteratureInfo:
-    """The range `found` for `optimizer` beside those of the literature."""
+    """The range `found` for `optimizer` next to those of the literature."""
     return LiteratureInfo({OURS: found, **SEARCHED}, optimizer, best or None)
 
 
@@ -47,7 +47,7 @@ def plot_literature(info: LiteratureInfo) -> go.Figure:
         reach = f"{label('eps', searched.lower)} to {label('eps', searched.upper)}"
         figure.add_trace(
             go.Bar(
-                # A range of a single power of ten is still to be seen.
+                # Keeps a range of a single power of ten visible.
                 base=[low - 0.2],
                 x=[high - low + 0.4],
                 y=[name],
@@ -78,7 +78,7 @@ def plot_literature(info: LiteratureInfo) -> go.Figure:
             "subtitle": {"text": "beside ranges searched for Adam without a probe (Table 3)"},
         },
         xaxis={
-            "title": {"text": "immutability ε (eps)"},
+            "title": {"text": "ε (eps)"},
             "tickvals": ticks,
             "ticktext": [label("eps", power_of_ten(tick)) for tick in ticks],
             "range": [min(ends) - 1, max(ends) + 1],

@@ -1,4 +1,4 @@
-"""Performance over two hyperparameters drawn from intervals: points over a surface, where no two share a cell."""
+"""Performance over two hyperparameters drawn from intervals: points over an interpolated surface."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS
 from epsearch.records.trial import Goal, Trial, best_trial
-from epsearch.report.analysis.cells import Cell, cell_of
+from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.axes import log_axis, log_position
-from epsearch.report.figures.colours import BETTER, Colours, colour_axis, colours_of
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.figures.colors import BETTER, Colors, color_axis, colors_of
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, LIGHT, MARKS, headline, marker
 from epsearch.report.figures.text import plotly_text
 
@@ -25,7 +25,7 @@ STEPS = 60
 
 @dataclass(frozen=True)
 class Surface:
-    """Values between the trials: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside of them."""
+    """Interpolated values: `values[i, j]` at ys[i], xs[j] (positions on the log axes), NaN outside the trials."""
 
     xs: npt.NDArray[np.float64]
     ys: npt.NDArray[np.float64]
@@ -34,23 +34,23 @@ class Surface:
 
 @dataclass(frozen=True)
 class ScatterInfo:
-    """What the points show: one cell for each trial that has an x and a y, and the best complete trial.
+    """One cell for each trial that has an x and a y, and the best complete trial.
 
-    `surface` lies between the complete ones; None where they span no area.
+    `surface` interpolates the complete trials; None if they span no area.
     """
 
     x: str
     y: str
-    points: tuple[Cell, ...]
+    points: tuple[MapCell, ...]
     metric: str
     goal: Goal
     best: Trial | None
-    colours: Colours | None
+    colors: Colors | None
     surface: Surface | None
 
 
 def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str) -> ScatterInfo:
-    """One point for each trial of one arm, in any state; arguments as for `heatmap_info`."""
+    """One point for each trial, in any state; arguments as for `heatmap_info`."""
     points = tuple(cell_of([trial], goal) for trial in trials if x in trial.cell and y in trial.cell)
     complete = [point.trial for point in points if point.trial is not None and point.value is not None]
     return ScatterInfo(
@@ -60,17 +60,17 @@ def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric:
         metric=metric,
         goal=goal,
         best=best_trial(complete, goal),
-        colours=colours_of([point.value for point in points if point.value is not None], goal),
+        colors=colors_of([point.value for point in points if point.value is not None], goal),
         surface=_surface(complete, x, y),
     )
 
 
 def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
-    """Linear between neighbouring trials, in the logarithms; nothing is said of what lies outside of them."""
+    """Interpolate linearly between neighboring trials, in the logarithms, without extrapolating."""
     places = np.array([[math.log10(log_position(name, trial.cell[name])) for name in (x, y)] for trial in trials])
     if len(places) < 4:
         return None
-    # Half a second that figures without a surface need not wait for.
+    # Importing SciPy takes half a second.
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
 
@@ -84,14 +84,14 @@ def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
 
 
 def plot_scatter(info: ScatterInfo) -> go.Figure:
-    """The points over log axes, coloured by value, the best ringed, other states by their own signs."""
+    """The points over log axes, colored by value, with the best ringed and a symbol for each other state."""
     figure = go.Figure(layout={"template": LIGHT, "height": 600})
     if info.surface is not None:
         figure.add_trace(
             go.Contour(
                 x=info.surface.xs,
                 y=info.surface.ys,
-                # To four digits: a page of many digits is a large page.
+                # Four digits keep the page small.
                 z=[[None if math.isnan(z) else float(f"{z:.4g}") for z in row] for row in info.surface.values],
                 contours={"coloring": "heatmap"},
                 line={"width": 0},
@@ -101,12 +101,12 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
                 name="interpolated",
             )
         )
-    if info.colours is not None:
+    if info.colors is not None:
         done = [point for point in info.points if point.state == "complete"]
         figure.add_trace(
             _points(info, done, {"size": 12, "color": [point.value for point in done], "coloraxis": "coloraxis"})
         )
-        figure.update_layout(coloraxis=colour_axis(info.colours), margin={"b": 115})
+        figure.update_layout(coloraxis=color_axis(info.colors), margin={"b": 115})
     for state, mark in MARKS.items():
         if some := [point for point in info.points if point.state == state]:
             figure.add_trace(_points(info, some, marker(mark)).update(name=mark.word, showlegend=True))
@@ -114,7 +114,7 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
         ring = {"size": 20, "symbol": "circle-open", "color": ACCENT, "line": {"width": 3}}
         figure.add_trace(_points(info, [cell_of([info.best], info.goal)], ring).update(hoverinfo="skip"))
     over = f"{plotly_text(info.metric)} over {SYMBOLS[info.x]} and {SYMBOLS[info.y]} ({BETTER[info.goal]})"
-    more = "; colours between the trials are interpolated" if info.surface is not None else ""
+    more = "; colors between the trials are interpolated" if info.surface is not None else ""
     figure.update_layout(title=headline(over, info.best, "ringed", more))
     trials = [point.trial for point in info.points if point.trial is not None]
     for name, update in ((info.x, figure.update_xaxes), (info.y, figure.update_yaxes)):
@@ -122,14 +122,14 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
     return figure
 
 
-def _points(info: ScatterInfo, points: Sequence[Cell], look: dict[str, object]) -> go.Scatter:
+def _points(info: ScatterInfo, points: Sequence[MapCell], look: dict[str, object]) -> go.Scatter:
     trials = [point.trial for point in points if point.trial is not None]
     return go.Scatter(
         x=[log_position(info.x, trial.cell[info.x]) for trial in trials],
         y=[log_position(info.y, trial.cell[info.y]) for trial in trials],
         mode="markers",
         marker=look,
-        hovertext=hovers(points, info.metric),
+        hovertext=hover_labels(points, info.metric),
         hoverinfo="text",
         showlegend=False,
     )

@@ -1,4 +1,4 @@
-"""The look that all figures share: two Plotly templates, and how each state of a cell is told apart."""
+"""The style of all figures: two Plotly templates, and the marks of states without a value."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from epsearch.records.text import measured, place
+from epsearch.records.text import describe_cell, measured
 from epsearch.records.trial import Trial
 from epsearch.report.analysis.cells import CellState
 
 BLUE = "#4c78a8"
 ACCENT = "#e6007e"
-"""Outlines the best and draws ε: told from every colour of Viridis, on white and on black."""
+"""For the best trial and ε: distinct from every color of Viridis, on white and on black."""
 
 GREY = "#8b949e"
-"""What is beside the point, on white and on black."""
+"""For secondary elements, on white and on black."""
 
 INK = "#1f2328"
 """Text on white, and on `GREY`."""
 
 
 TITLE_ROOM = 60
-"""Pixels that the title takes of a figure's height; the page shows it outside, as text that wraps."""
+"""Height in pixels of a figure's title; the page shows the title outside the figure, as text that wraps."""
 
 
 class Mark(NamedTuple):
-    """How a state without a value is shown.
+    """The mark of a state without a value, named `word`.
 
-    In a cell: `sign` in `ink` on `fill`. As a point: Plotly's marker `symbol` in `line`. Named `word`.
+    In a cell: `sign` in `ink` on `fill`. As a point: Plotly's marker `symbol` in `line`.
     """
 
     sign: str
@@ -67,7 +67,7 @@ def _template(ink: str, line: str, paper: str) -> go.layout.Template:
             "yaxis": axis,
             "hoverlabel": {"align": "left"},
             "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": line, "activecolor": ink},
-            # Above the plot: beside it, it would take half of a phone's width.
+            # Above the plot: at its side it would take half of a phone's width.
             "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
             "margin": {"l": 10, "r": 10, "t": TITLE_ROOM + 60, "b": 10},
         }
@@ -79,17 +79,17 @@ DARK = _template(ink="#e6edf3", line="#3d444d", paper="rgba(0,0,0,0)")
 
 
 def shades(how_many: int) -> list[str]:
-    """So many colours of Viridis from dark to bright, less its ends: one is lost on black, the other on white."""
-    colours: list[str] = sample_colorscale("Viridis", np.linspace(0.2, 0.85, how_many).tolist())
-    return colours
+    """Colors of Viridis from dark to bright, without its ends, which vanish on black or white."""
+    colors: list[str] = sample_colorscale("Viridis", np.linspace(0.2, 0.85, how_many).tolist())
+    return colors
 
 
 def marker(mark: Mark) -> dict[str, object]:
-    """The marker of a point in a state that has no value."""
+    """The Plotly marker of a state without a value."""
     return {"size": 10, "symbol": mark.symbol, "color": mark.line, "line": {"width": 2}}
 
 
 def headline(text: str, best: Trial | None, marked: str, more: str = "") -> dict[str, object]:
-    """A figure's title (`text` is escaped already), and below it the best trial and how it is `marked`."""
-    found = f"best ({marked}): {measured(best)} at {place(best)}{more}" if best else "no complete trial yet"
+    """A figure's title (`text` must be escaped), with the best trial and how it is `marked` as subtitle."""
+    found = f"best ({marked}): {measured(best)} at {describe_cell(best)}{more}" if best else "no complete trial yet"
     return {"text": text, "subtitle": {"text": found}}

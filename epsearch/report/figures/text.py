@@ -1,4 +1,4 @@
-"""User-given text as Plotly shows it."""
+"""Escapes text from users for Plotly."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from epsearch.core.messages import one_line
 
 
 def plotly_text(text: str, limit: int = 60) -> str:
-    """User-given text for a figure, where Plotly would read `<b>` or `<a href>` as markup."""
+    """Text from a user, escaped for a figure: Plotly reads `<b>` and `<a href>` as markup."""
     return html.escape(one_line(text, limit), quote=False)

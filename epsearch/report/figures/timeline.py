@@ -1,4 +1,4 @@
-"""Trials in the order in which they began, and the best so far: whether the search was still gaining."""
+"""Trials in the order in which they started, and the best so far: whether the search was still improving."""
 
 from __future__ import annotations
 
@@ -9,51 +9,51 @@ import plotly.graph_objects as go
 
 from epsearch.core.numbers import count, number
 from epsearch.records.trial import Goal, Trial
-from epsearch.report.analysis.cells import Cell, cell_of
-from epsearch.report.figures.colours import BETTER, colours_of
-from epsearch.report.figures.floor import stand_on_floor
-from epsearch.report.figures.heatmap import hovers
+from epsearch.report.analysis.cells import MapCell, cell_of
+from epsearch.report.figures.colors import BETTER, colors_of
+from epsearch.report.figures.floor import draw_without_value
+from epsearch.report.figures.hover import hover_labels
 from epsearch.report.figures.style import ACCENT, BLUE, LIGHT
 from epsearch.report.figures.text import plotly_text
 
 
 @dataclass(frozen=True)
 class TimelineInfo:
-    """What the figure shows: a cell for each trial, by number.
+    """A cell for each trial, by number.
 
-    `best` is the best value so far after each of them, None before the first complete one; `gained` the numbers of the
-    trials at which it rose (fell, where lower is better). `axis` are the values at the two ends of the figure's axis,
-    None where nothing is complete: one perplexity of 2000 does not flatten all the others.
+    `best` is the best value after each of them, None before the first complete one; `improved` lists the trials that
+    improved it. `axis` holds the ends of the value axis, None if no trial is complete; outliers lie beyond it, so that
+    one perplexity of 2000 does not flatten all the others.
     """
 
-    trials: tuple[Cell, ...]
+    trials: tuple[MapCell, ...]
     best: tuple[float | None, ...]
-    gained: tuple[int, ...]
+    improved: tuple[int, ...]
     axis: tuple[float, float] | None
     metric: str
     goal: Goal
 
 
 def timeline_info(trials: Sequence[Trial], *, goal: Goal, metric: str) -> TimelineInfo:
-    """Trials of one arm, in any state; those that still wait do not take part."""
+    """From the trials of one optimizer in any state; waiting ones are left out."""
     begun = sorted((trial for trial in trials if trial.state != "waiting"), key=lambda trial: trial.number)
     cells = tuple(cell_of([trial], goal) for trial in begun)
     sign = 1 if goal == "maximize" else -1
     best: list[float | None] = []
-    gained = []
+    improved = []
     for trial, cell in zip(begun, cells, strict=True):
         so_far = best[-1] if best else None
         if cell.value is not None and (so_far is None or sign * cell.value > sign * so_far):
             so_far = cell.value
-            gained.append(trial.number)
+            improved.append(trial.number)
         best.append(so_far)
-    colours = colours_of([cell.value for cell in cells if cell.value is not None], goal)
-    axis = (colours.low, colours.high) if colours is not None else None
-    return TimelineInfo(cells, tuple(best), tuple(gained), axis, metric, goal)
+    colors = colors_of([cell.value for cell in cells if cell.value is not None], goal)
+    axis = (colors.low, colors.high) if colors is not None else None
+    return TimelineInfo(cells, tuple(best), tuple(improved), axis, metric, goal)
 
 
 def plot_timeline(info: TimelineInfo) -> go.Figure:
-    """Points for the complete trials, a stepped line for the best so far, other states on the figure's floor."""
+    """Points for complete trials, a stepped line for the best so far, other states along the bottom."""
     figure = go.Figure(layout={"template": LIGHT, "height": 420})
     places = [(cell.trial.number, cell) for cell in info.trials if cell.trial is not None]
     if info.axis is not None:
@@ -62,13 +62,13 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=[at for at, _ in done],
-                # Values beyond the axis stand on its edge: they are there, and the hover says how bad they were.
+                # Values beyond the axis are drawn at its edge; their hover labels show them.
                 y=[min(max(cell.value or 0.0, low), high) for _, cell in done],
                 cliponaxis=False,
                 mode="markers",
                 marker={"color": BLUE, "size": 7, "opacity": 0.7},
                 name="complete",
-                hovertext=hovers((cell for _, cell in done), info.metric),
+                hovertext=hover_labels((cell for _, cell in done), info.metric),
                 hoverinfo="text",
             )
         )
@@ -84,12 +84,12 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
         )
         room = 0.05 * high - 0.05 * low or 0.05 * abs(high) or 1.0
         figure.update_layout(yaxis={"range": [low - 2 * room, high + room]})
-    stand_on_floor(figure, places, info.metric, words={"missing": "running"})
+    draw_without_value(figure, places, info.metric, words={"missing": "running"})
     metric = plotly_text(info.metric)
     figure.update_layout(
         title={
-            "text": f"Trials in their order: {metric} ({BETTER[info.goal]})",
-            "subtitle": {"text": _told(info)},
+            "text": f"Trials in order: {metric} ({BETTER[info.goal]})",
+            "subtitle": {"text": _caption(info)},
         },
         xaxis={"title": {"text": "trial"}},
         yaxis={"title": {"text": metric}},
@@ -97,14 +97,15 @@ def plot_timeline(info: TimelineInfo) -> go.Figure:
     return figure
 
 
-def _told(info: TimelineInfo) -> str:
-    if not info.gained:
+def _caption(info: TimelineInfo) -> str:
+    if not info.improved:
         return "no complete trial yet"
-    last, best = info.gained[-1], info.best[-1]
+    last, best = info.improved[-1], info.best[-1]
     later = sum(cell.trial is not None and cell.trial.number > last for cell in info.trials)
-    assert best is not None, "it was gained"
-    assert info.axis is not None, "something is complete"
+    assert best is not None, "a trial improved it"
+    assert info.axis is not None, "a trial is complete"
     low, high = info.axis
     clipped = sum(cell.value is not None and not low <= cell.value <= high for cell in info.trials)
-    edge = f"; {count(clipped, 'worse value')} drawn at the axis's end" if clipped else ""
-    return f"{number(best)} was reached by trial {last}; {later or 'none'} came after it{edge}"
+    edge = f"; {count(clipped, 'worse value')} drawn at the edge" if clipped else ""
+    since = f"{count(later, 'later trial')} did not improve it" if later else "the last trial"
+    return f"best {number(best)} (trial {last}); {since}{edge}"

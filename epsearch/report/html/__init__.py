@@ -1,1 +1,1 @@
-"""The pages: report, comparison, notebook."""
+"""The pages: report, comparison, notebook output."""

@@ -23,11 +23,11 @@ COLUMNS = (
     "fail_reason",
     "error",
 )
-"""In this order in every version; new ones are added at the end."""
+"""The order is the same in every version; new columns go at the end."""
 
 
 def trials_csv(trials: Sequence[Trial]) -> str:
-    """One row for each trial: numbers in full, missing ones empty, `seed_values` joined by spaces."""
+    """One row for each trial: numbers in full, missing values empty, `seed_values` joined by spaces."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -42,9 +42,9 @@ def _field(value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
     if isinstance(value, str):
-        # A lone carriage return is a line's end to readers, but not to the writer, which leaves it unquoted.
+        # Readers take a lone carriage return as a line end, but the writer does not quote it.
         value = "\n".join(value.splitlines())
         if value.startswith(("=", "+", "-", "@", "\t", "\n")):
-            # A spreadsheet would run it as a formula; the apostrophe makes it text.
+            # The apostrophe keeps spreadsheets from running it as a formula.
             return f"'{value}"
     return str(value)

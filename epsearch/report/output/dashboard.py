@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
-    # Some Pythons let a second server share the port, and each request would go to either.
+    # Otherwise some Pythons let a second server share the port.
     allow_reuse_port = False
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # the base class names it so
+    def log_message(self, format: str, *args: object) -> None:  # the name in the base class
         pass
 
 
 def serve(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) -> None:
-    """Serve Optuna's dashboard until Ctrl-C, and print its address; `port` 0 takes any free one.
+    """Serve Optuna's dashboard until Ctrl-C, and print its address; `port` 0 picks a free port.
 
     Raises:
-        UserError: optuna-dashboard is not installed, or the address cannot be listened on.
+        UserError: optuna-dashboard is not installed, or the server cannot listen on the address.
     """
     try:
         from optuna_dashboard import wsgi
@@ -43,21 +43,20 @@ def serve(storage: BaseStorage, *, host: str = "127.0.0.1", port: int = 8080) ->
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"Port {port} is in use, perhaps by another dashboard: end that one, or choose another port."
+                f"Port {port} is in use, perhaps by another dashboard: stop that one or choose another port."
             ) from error
         raise UserError(f"Cannot listen on {host}, port {port}: {error.strerror}.") from error
     if not _is_loopback(host):
         print(
-            f"Warning: the dashboard has no login: who reaches {host} can read and delete these studies.",
+            f"Warning: the dashboard has no login: anyone who can reach {host} can read and delete these studies.",
             file=sys.stderr,
         )
     with server:
         try:
-            print(f"Optuna's dashboard: http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+            print(f"Optuna's dashboard: http://{host}:{server.server_port}/ (press Ctrl-C to stop)", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
-            # The way to end it, and no failure.
-            return
+            return  # the normal way to stop it
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,10 +22,10 @@ from epsearch.report.figures.gallery import figures
 from epsearch.report.output.csv import COLUMNS
 
 WIDTH, SCALE = 900, 2
-"""Layout pixels across, and pixels of a PNG in each of them."""
+"""Width in layout pixels, and PNG pixels per layout pixel."""
 
 START_SECONDS, SECONDS = 60.0, 60.0
-"""What a browser may take to start, and for one image."""
+"""Time limits for starting the browser and for one image."""
 
 
 IMAGES, PARQUET = ("png", "svg", "pdf"), "parquet"
@@ -35,12 +35,12 @@ def formats_of(names: Sequence[str]) -> list[str]:
     """The formats of these names.
 
     Raises:
-        UserError: one is none.
+        UserError: a name is not a format.
     """
     known = [*IMAGES, PARQUET]
     for name in names:
         if name not in known:
-            raise UserError(f"--export {one_line(name, 60)}: there is no such format. {suggestion(name, known)}")
+            raise UserError(f"--export {one_line(name, 60)}: unknown format. {suggestion(name, known)}")
     return [form for form in known if form in names]
 
 
@@ -59,7 +59,7 @@ def export(outcome: Outcome, formats: Collection[str]) -> list[Path]:
 
 
 def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
-    """All of them by one start of the browser, which takes longer than drawing."""
+    """All images from one browser, since starting it takes longer than drawing."""
     try:
         import kaleido
         from kaleido.errors import ChromeNotFoundError
@@ -68,26 +68,26 @@ def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
     folder = outcome.directory / "figures"
     wanted = []
     for name, figure in figures(outcome).items():
-        # What a click on the legend would show has no place on paper.
+        # Paper has no legend to click on.
         figure.update_traces(visible=False, selector={"visible": "legendonly"})
         for form in formats:
             size = {"width": WIDTH, "height": figure.layout.height, "scale": SCALE if form == "png" else 1}
             wanted.append((folder / f"{name}.{form}", figure.to_plotly_json(), {"format": form, **size}))
     try:
-        # Without MathJax, which would be fetched from the network.
+        # MathJax would be downloaded.
         browser = kaleido.Kaleido(mathjax=False, timeout=SECONDS)
         drawn = _drawn(browser, [(figure, options) for _, figure, options in wanted])
     except ChromeNotFoundError as error:
         raise UserError(
-            "Images of figures are drawn by a browser, and none was found: install Chromium or Chrome, run "
-            "`plotly_get_chrome`, or name one in BROWSER_PATH. report.html and figures/*.html are written."
+            "Exporting figures needs a browser, and none was found: install Chromium or Chrome, run "
+            "`plotly_get_chrome`, or set BROWSER_PATH. report.html and figures/*.html were written."
         ) from error
     except Exception as error:
-        # Of a browser that ends, hangs or answers nonsense there are many, none of them ours.
+        # A browser that exits, hangs or sends garbage raises many kinds of errors.
         reason = " ".join(str(error.args[0] if error.args else error).split()) or type(error).__name__
         raise UserError(
-            f"The browser could not draw the figures ({reason:.200}). BROWSER_PATH names another one; report.html and "
-            "figures/*.html are written."
+            f"The browser could not draw the figures ({reason:.200}). Set BROWSER_PATH to use another one; report.html "
+            "and figures/*.html were written."
         ) from error
     for (path, _, _), image in zip(wanted, drawn, strict=True):
         try:
@@ -98,14 +98,14 @@ def _images(outcome: Outcome, formats: list[str]) -> list[Path]:
 
 
 def _drawn(browser: Any, figures: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> list[bytes]:
-    """The images of figures with kaleido's options for each, by one start of the browser.
+    """The images of figures, each with kaleido's options, from one browser.
 
-    In a thread that is waited for no longer than it may take, since what kaleido awaits of a browser that does not
-    answer has no limit of its own. Its process is ended then, and with it what waits for it; also upon Ctrl-C.
+    Runs kaleido in a thread with a time limit, because kaleido waits forever for a browser that does not answer. On
+    timeout or Ctrl-C, kills the browser, which also ends the thread.
 
     Raises:
         Exception: whatever kaleido raises.
-        TimeoutError: it took too long.
+        TimeoutError: the browser took too long.
     """
     images: list[bytes] = []
     raised: list[Exception] = []
@@ -120,10 +120,10 @@ def _drawn(browser: Any, figures: Sequence[tuple[dict[str, Any], dict[str, Any]]
             asyncio.run(draw())
         except Exception as error:
             raised.append(error)
-        except asyncio.CancelledError:  # how kaleido ends what waits for a browser that is gone
-            raised.append(RuntimeError("it ended before it was done"))
+        except asyncio.CancelledError:  # how kaleido reports a browser that exited
+            raised.append(RuntimeError("it exited early"))
 
-    # What it says of a browser's end, beside raising it.
+    # It logs what it also raises.
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)
     thread = Thread(target=work, daemon=True)
     thread.start()
@@ -134,7 +134,7 @@ def _drawn(browser: Any, figures: Sequence[tuple[dict[str, Any], dict[str, Any]]
             raise TimeoutError(f"no answer within {limit:g} seconds")
     finally:
         if thread.is_alive():
-            # Kaleido starts it in a group of its own.
+            # Kaleido starts it in its own process group.
             with contextlib.suppress(AttributeError, ProcessLookupError):
                 os.killpg(browser.subprocess.pid, signal.SIGKILL)
             thread.join(5)
@@ -144,7 +144,7 @@ def _drawn(browser: Any, figures: Sequence[tuple[dict[str, Any], dict[str, Any]]
 
 
 def _parquet(outcome: Outcome) -> Path:
-    """The columns of trials.csv, with numbers as numbers and nothing where there is nothing."""
+    """`trials.parquet`: the columns of trials.csv, typed, with nulls for missing values."""
     try:
         import pyarrow
         import pyarrow.parquet
@@ -165,5 +165,5 @@ def _parquet(outcome: Outcome) -> Path:
 
 
 def _utf8(value: object) -> object:
-    """What UTF-8 cannot hold (a file name in an error message may be any bytes) becomes a question mark."""
+    """Replace what UTF-8 cannot encode; file names in error messages may be any bytes."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""A study's findings as plain data, for machines to read."""
+"""A study's results as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from epsearch.records.outcome import Outcome
 from epsearch.report.analysis.verdict import verdict
 
 
-def as_machines_read(outcome: Outcome) -> dict[str, Any]:
-    """What `epsearch report --json` prints of each run; JSON holds all of it.
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """What `epsearch report --json` prints for each run.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
     where ε was given; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each

@@ -10,28 +10,24 @@ from typing import TYPE_CHECKING
 from epsearch.records.outcome import Outcome
 from epsearch.report.analysis.summary import sentences
 from epsearch.report.analysis.verdict import Verdict, verdict
-from epsearch.report.figures.histogram import AROUND, histogram_info, plot_histogram
+from epsearch.report.figures.gallery import GALLERY
 
 if TYPE_CHECKING:
     import optuna
     import plotly.graph_objects as go
 
 CARD = 480
-"""Height in pixels of the dashboard's cards, which cut off what is taller."""
-
-ITS_OWN = "trials-in-order"
-"""The figure that the dashboard has without us, as its history; of 10,000 trials it would be 900 writes."""
+"""Height in pixels of the dashboard's cards; taller figures are cut off."""
 
 HEADING = "## Found by epsearch"
-"""The first line of a note that is ours to replace."""
+"""The first line of notes that may be replaced."""
 
 
 def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figure]) -> None:
-    """Keep each figure, and a note with the summary, in `study`; published again, they replace the old ones.
+    """Store the figures and a note with the summary in `study`, replacing those of an earlier call.
 
-    `figures` are the outcome's, by their ids; they are made as low as the dashboard's cards.
-
-    A note that somebody else wrote is left alone. Without optuna-dashboard there are the attributes alone.
+    `figures` are the outcome's, by id; their heights are reduced to that of the dashboard's cards. A note that somebody
+    else wrote is kept. Without optuna-dashboard, only the attributes are written.
     """
     found = verdict(outcome)
     _attributes(study, outcome, found)
@@ -39,15 +35,13 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
         import optuna_dashboard
     except ImportError:
         return
-    if outcome.probe is not None:
-        # With fewer rows of layers, so that they are not squeezed.
-        info = histogram_info(outcome.probe, outcome.best.eps if outcome.best else None)
-        figures = {**figures, "probe-histogram": plot_histogram(info, CARD - AROUND)}
-    for name, figure in figures.items():
-        if name == ITS_OWN:
+    for entry in GALLERY:
+        if entry.id not in figures or not entry.in_dashboard:
             continue
+        figure = entry.card(outcome, CARD) if entry.card else figures[entry.id]
+        assert figure is not None, "it was drawn before"
         figure.update_layout(height=min(figure.layout.height, CARD))
-        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=name)
+        optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=entry.id)
     written = optuna_dashboard.get_note(study)
     steps = [step.text for step in found.advice]
     points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]
@@ -59,7 +53,7 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
 
 
 def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
-    """The range and the verdict among the study's attributes, beside its settings; written where they have changed."""
+    """Write the range and the verdict as user attributes of the study, if they have changed."""
     attributes: dict[str, object] = {"epsearch:verdict": found.kind}
     if outcome.probe is not None:
         attributes["epsearch:eps_range"] = [outcome.probe.range.lower, outcome.probe.range.upper]
@@ -69,5 +63,5 @@ def _attributes(study: optuna.Study, outcome: Outcome, found: Verdict) -> None:
 
 
 def _markdown(text: str) -> str:
-    """Plain text as Markdown that shows it as it is: names may hold anything."""
+    """Plain text escaped for Markdown."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~-])", r"\\\1", html.escape(text, quote=False))

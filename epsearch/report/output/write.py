@@ -19,22 +19,20 @@ from epsearch.report.output.csv import trials_csv
 def write_report(outcome: Outcome, figures: Mapping[str, go.Figure]) -> Path:
     """Write `trials.csv`, `report.html` and `figures/<id>.html` into the outcome's directory.
 
-    `figures` are the outcome's, by their ids.
-
-    Each file is replaced whole or left as it was. Works with a study that is still running.
+    `figures` are the outcome's, by id. Files are replaced atomically. Also works while the study is running.
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        OSError: a file could not be written; those before it are new, the rest are as they were.
+        OSError: a file could not be written; earlier ones are new, later ones unchanged.
     """
     folder = outcome.directory / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(outcome.directory / "trials.csv", trials_csv(outcome.trials))
     report = outcome.directory / "report.html"
     write_atomically(report, page(outcome, figures))
-    # 4.8 MB that all figures share; it changes only with Plotly's version.
+    # 4.8 MB shared by all figures; changes only with Plotly's version.
     library, script = folder / "plotly.min.js", get_plotlyjs()
     if not library.exists() or library.stat().st_size != len(script.encode()):
         write_atomically(library, script)
@@ -45,7 +43,7 @@ def write_report(outcome: Outcome, figures: Mapping[str, go.Figure]) -> Path:
 
 
 def is_current(report: Path) -> bool:
-    """Whether the page is there, and this version drew it."""
+    """Whether this version drew the page."""
     try:
         with report.open("rb") as file:
             return GENERATOR.encode() in file.read(1000)
@@ -57,11 +55,13 @@ def write_comparison(outcomes: Sequence[Outcome], path: Path) -> Path:
     """Write the page that compares several runs.
 
     Raises:
-        UserError: they cannot be compared, or the file cannot be written.
+        UserError: the runs cannot be compared, or the file cannot be written.
     """
     html = comparison(outcomes)
     try:
         write_atomically(path, html)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written here ({error.strerror}); change to a folder of yours.") from error
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); run the command in a folder you can write to."
+        ) from error
     return path

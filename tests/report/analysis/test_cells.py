@@ -28,7 +28,7 @@ def test_nothing_ran():
 
 
 @pytest.mark.parametrize(("goal", "number"), [("maximize", 1), ("minimize", 0)])
-def test_the_best_speaks_for_the_cell(goal, number):
+def test_the_best_trial_represents_the_cell(goal, number):
     cell = cell_of([trial(0, 0.1), trial(1, 0.3), trial(2, 0.2)], goal)
     assert cell.trial.number == number
 

@@ -7,7 +7,7 @@ def test_the_sample_in_words(tmp_path):
     found, states, best, baseline = sentences(sample.outcome(tmp_path))
     assert found == (
         "A probe of 1 epoch found the useful range of ε: 1e-6 to 1e-2, 5 powers of ten, "
-        "where searches in the literature take up to 21."
+        "where searches in the literature try up to 21."
     )
     assert states == "Of 80 trials, 67 complete, 3 pruned, 7 failed (4 diverged and 3 raised) and 3 waiting."
     assert best == "Best accuracy: 0.9120 ± 0.0014 (2 seeds), adam with α 1e-2, ε 1e-3, β₂ 0.999 (trial 56)."
@@ -22,7 +22,7 @@ def test_lower_is_better(tmp_path):
 
 def test_nothing_probed_nothing_run(tmp_path):
     assert sentences(sample.outcome(tmp_path, probe=None, trials=[])) == [
-        "ε was given in the study file: nothing was probed.",
+        "The study file gives ε, so nothing was probed.",
         "No trial has run yet.",
     ]
 

@@ -41,7 +41,7 @@ def judge(trials: list[Trial], **fields: Any) -> Verdict:
 
 
 def outcome(trials: list[Trial], **fields: Any) -> Outcome:
-    return sample.outcome(Path("runs/test"), **{"trials": trials, "progress": None, **fields})
+    return sample.outcome(Path("runs/test"), **{"trials": trials, "history": None, **fields})
 
 
 def immutable(lr: float, eps: float, _: float) -> float:
@@ -97,7 +97,7 @@ def test_reasons_in_numbers() -> None:
     found = judge(study(adaptable))
     assert found.reasons[0] == "At the smallest ε, 1e-6, the best accuracy is 0.9600, the best of all."
     assert found.reasons[1] == "At the largest ε, 1e-2, the best accuracy is 0.9200: 0.04 behind the best, at ε 1e-6."
-    assert found.reasons[2].startswith("Differences up to 0.0048 count as none: 0.5% of the best value")
+    assert found.reasons[2].startswith("Differences up to 0.0048 are treated as ties: 0.5% of the best value")
     assert "of ẑ was above the best ε" in found.reasons[3]
 
 
@@ -144,7 +144,7 @@ def test_a_half_that_diverged() -> None:
     """No value at the large ε: they are no good, and the best that is left decides."""
     found = judge(study(lambda lr, e, b: math.nan if e > -4 else adaptable(lr, e, b)))
     assert found.kind == "adaptable"
-    assert found.reasons[1] == "At the largest ε, 1e-2, no trial was completed."
+    assert found.reasons[1] == "At the largest ε, 1e-2, no trial completed."
 
 
 def test_pruned_trials_are_no_good_either() -> None:
@@ -209,8 +209,8 @@ def test_immutable_names_the_rate_of_sgd() -> None:
 def test_immutable_beside_sgd_that_was_tried(value: float, word: str) -> None:
     sgd = sample.trial(99, value, optimizer="sgd_momentum", lr=1.0, eps=None)
     found = judge([*study(immutable), sgd])
-    assert found.advice[0].text.startswith("SGD with momentum was tried: ")
-    assert found.advice[0].text.endswith(f"at α 1e0, {word}.")
+    assert found.advice[0].text.startswith("SGD with momentum reached ")
+    assert found.advice[0].text.endswith(f"at α 1e0: {word}.")
 
 
 def test_the_constant_rate_of_table_5() -> None:
@@ -227,7 +227,7 @@ def test_beta2() -> None:
     """It matters where v does, and not where ε drowns it."""
     betas = (0.9, 0.99, 0.999)
     without = judge(study(indifferent, beta2=betas))
-    assert any(text.startswith("β₂ does not matter: its 3 values differ by 0 at most") for text in without.reasons)
+    assert any(text.startswith("β₂ does not matter: its 3 values differ by at most 0") for text in without.reasons)
     mattering = judge(study(lambda lr, e, b: adaptable(lr, e, b) - (0.05 if b == 0.9 else 0), beta2=betas))
     assert any(text.startswith("β₂ matters: ") and "0.9 up to 0.05 behind" in text for text in mattering.reasons)
     assert not any("β₂" in text for text in judge(study(adaptable)).reasons)
@@ -292,7 +292,7 @@ def words(found: Outcome, index: int = -1) -> list[str]:
 
 
 def test_the_command() -> None:
-    """A wider grid resumes in the same directory; other seeds make another study, with a name of its own."""
+    """A wider grid resumes in the same directory; other seeds make a new study with its own name."""
     found = outcome(study(adaptable), probe=None)
     study_file = "runs/test/study.yaml"
     assert words(found)[-6:] == [

@@ -1,9 +1,12 @@
+import pytest
+
 from epsearch.report import figures
+from epsearch.report.figures.gallery import GALLERY
 from tests.report import sample
 from tests.report.sample import trial
 
 
-def test_everything_there_is(outcome):
+def test_every_figure_of_a_full_study(outcome):
     assert list(figures(outcome)) == [
         "heatmap-lr-eps",
         "heatmap-eps-beta2",
@@ -15,7 +18,7 @@ def test_everything_there_is(outcome):
 
 
 def test_a_recorded_training_has_its_progress(tmp_path):
-    names = list(figures(sample.outcome(tmp_path, progress=sample.history())))
+    names = list(figures(sample.outcome(tmp_path, history=sample.history())))
     assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
 
 
@@ -40,21 +43,39 @@ def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
     assert with_curve["trials-in-order"].endswith("; without the 1 trial of the baselines")
 
 
-def test_nothing_there_is(tmp_path):
+def test_no_figures_of_an_empty_study(tmp_path):
     assert figures(sample.outcome(tmp_path, probe=None, trials=[])) == {}
 
 
-def test_one_beta2_is_no_map(tmp_path):
+def test_one_beta2_makes_no_map(tmp_path):
     trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
     drawn = figures(sample.outcome(tmp_path, probe=None, trials=trials))
     assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
 
 
-def test_points_make_a_heatmap_and_drawn_values_a_scatter(tmp_path):
-    grid = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)]))["heatmap-lr-eps"]
-    assert grid.data[0].type == "heatmap"
-    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=0.00123456)]))["heatmap-lr-eps"]
-    assert drawn.data[0].type == "scatter"
+@pytest.mark.parametrize("axes", [{}, {"lr": "points", "eps": "points"}, {"beta2": "interval"}])
+def test_points_make_a_heatmap_whatever_their_digits(tmp_path, axes):
+    for lr in (1e-3, 0.00123456):
+        drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5, lr=lr)], axes=axes))
+        assert drawn["heatmap-lr-eps"].data[0].type == "heatmap"
+
+
+@pytest.mark.parametrize("name", ["lr", "eps"])
+def test_an_interval_makes_a_scatter_even_of_round_values(tmp_path, name):
+    drawn = figures(sample.outcome(tmp_path, trials=[trial(0, 0.5)], axes={name: "interval"}))
+    assert drawn["heatmap-lr-eps"].data[0].type == "scatter"
+
+
+def test_learning_curves_of_drawn_eps_are_the_best_trials(tmp_path):
+    trials = [trial(n, 0.5, history=[(1, 0.4), (2, 0.5)], seed_epochs=[2]) for n in range(2)]
+    for kind, curves in (("points", 1), ("interval", 2)):
+        drawn = figures(sample.outcome(tmp_path, trials=trials, axes={"eps": kind}))
+        assert len(drawn["learning-curves"].data) == curves
+
+
+def test_ids_are_unique():
+    ids = [entry.id for entry in GALLERY]
+    assert len(set(ids)) == len(ids)
 
 
 def test_the_histogram_points_out_the_best_eps(outcome):

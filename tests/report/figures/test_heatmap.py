@@ -53,7 +53,7 @@ def test_fixed_chooses_one_beta2():
     assert info.rows[0][0].value == 0.7
 
 
-def test_states_without_a_value_are_told_apart():
+def test_states_without_a_value_look_different():
     info = info_of(
         [
             trial(0, 0.5, lr=1e-5),
@@ -71,10 +71,10 @@ def test_states_without_a_value_are_told_apart():
     assert "boom" in figure.data[0].hovertext[0][2]
 
 
-def test_all_failed_has_no_best_and_no_colours():
+def test_all_failed_has_no_best_and_no_colors():
     info = info_of([trial(0, state="failed", fail_reason="diverged"), trial(1, lr=1e-2, state="failed")])
     assert info.best is None
-    assert info.colours is None
+    assert info.colors is None
     assert plot_heatmap(info).layout.title.subtitle.text == "no complete trial yet"
 
 
@@ -109,7 +109,7 @@ def test_the_sample_has_its_ridge():
     assert "± 0.0014 (2 seeds)" in figure.data[0].hovertext[3][3]
 
 
-def test_every_value_is_written_once_in_the_colour_told_from_its_own():
+def test_every_value_is_written_once_in_a_contrasting_color():
     figure = plot_heatmap(info_of([trial(0, 0.1, lr=1e-3), trial(1, 0.8, lr=1e-2), trial(2, 0.9, lr=1e-1)]))
     written = {trace.textfont.color: [[*row] for row in trace.text] for trace in figure.data}
     assert written == {"#000000": [["", "0.8000", "0.9000"]], "#ffffff": [["0.1000", "", ""]]}
@@ -117,7 +117,7 @@ def test_every_value_is_written_once_in_the_colour_told_from_its_own():
     assert {trace.coloraxis for trace in figure.data} == {"coloraxis"}
 
 
-def test_a_hostile_metric_is_no_markup():
+def test_a_hostile_metric_is_escaped():
     metric = '<a href="https://example.org">x</a>'
     figure = plot_heatmap(heatmap_info([trial(0, 0.5)], "lr", "eps", goal="maximize", metric=metric))
     assert "<a" not in figure.layout.title.text + figure.data[0].hovertext[0][0]

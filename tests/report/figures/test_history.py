@@ -3,7 +3,7 @@ import pytest
 
 from epsearch.records.epsilon import EpsilonRange
 from epsearch.records.probe import EpochReading, Histogram, ProbeHistory
-from epsearch.report.figures.history import fraction_info, plot_fractions, plot_progress, progress_info
+from epsearch.report.figures.history import fraction_info, history_info, plot_fractions, plot_history
 from tests.report import sample
 
 
@@ -15,7 +15,7 @@ def one_epoch(*values: float, zeros: int = 0, eps: float | None = None) -> Probe
 
 class TestHistograms:
     def test_are_those_of_the_slow_obvious_way(self):
-        info = progress_info(sample.history())
+        info = history_info(sample.history())
         assert info.epochs == (1, 3, 5, 6, 8, 10)
         assert info.shares.shape == (6, len(info.edges) - 1)
         np.testing.assert_allclose(np.diff(info.edges), 0.1)
@@ -24,29 +24,29 @@ class TestHistograms:
             np.testing.assert_allclose(shares, counts / 4000)
 
     def test_the_share_above_the_eps_in_use(self):
-        info = progress_info(sample.history(3))
+        info = history_info(sample.history(3))
         assert info.eps == 1e-3
         assert info.above == pytest.approx([np.mean(sample.z(epoch) > 1e-3) for epoch in (1, 2, 3)])
 
     @pytest.mark.parametrize(("epochs", "shown"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 3, 4, 5, 6))])
     def test_few_epochs_are_all_shown(self, epochs, shown):
-        assert progress_info(sample.history(epochs)).epochs == shown
+        assert history_info(sample.history(epochs)).epochs == shown
 
     def test_the_first_and_the_last_of_many(self):
-        epochs = progress_info(sample.history(200), most=4).epochs
+        epochs = history_info(sample.history(200), most=4).epochs
         assert (len(epochs), epochs[0], epochs[-1]) == (4, 1, 200)
 
     def test_the_bins_reach_over_the_eps_in_use(self):
-        assert progress_info(sample.history(2, eps=1e-9)).edges[0] == -9
+        assert history_info(sample.history(2, eps=1e-9)).edges[0] == -9
 
     def test_exact_zeros_count_as_elements(self):
-        info = progress_info(one_epoch(1.1e-3, 1.1e-3, 1.1e-3, zeros=1))
+        info = history_info(one_epoch(1.1e-3, 1.1e-3, 1.1e-3, zeros=1))
         assert info.shares.sum() == 0.75
 
 
 class TestHistogramFigure:
     def test_a_row_for_each_epoch_and_one_line(self):
-        figure = plot_progress(progress_info(sample.history()))
+        figure = plot_history(history_info(sample.history()))
         assert [trace.type for trace in figure.data] == ["bar"] * 6
         (line,) = figure.layout.shapes
         assert line.x0 == line.x1 == -3
@@ -57,12 +57,12 @@ class TestHistogramFigure:
         assert f"{first:.2%} after epoch 1" in figure.layout.title.subtitle.text
 
     def test_one_scale_for_all_rows(self):
-        figure = plot_progress(progress_info(sample.history()))
+        figure = plot_history(history_info(sample.history()))
         ranges = {figure.layout[f"yaxis{row}"].range for row in ("", 2, 3, 4, 5, 6)}
         assert len(ranges) == 1
 
     def test_without_eps_there_is_no_line(self):
-        figure = plot_progress(progress_info(sample.history(1, eps=None)))
+        figure = plot_history(history_info(sample.history(1, eps=None)))
         assert len(figure.layout.shapes) == 0
         assert [note.text for note in figure.layout.annotations] == ["epoch 1"]
 
@@ -71,7 +71,7 @@ class TestHistogramFigure:
         assert sample.history().plot_adaptive_fraction().layout.title.text == "Adaptive share of ẑ over the training"
 
     def test_its_size_is_that_of_a_figure(self):
-        assert len(plot_progress(progress_info(sample.history(200))).to_json()) < 100_000
+        assert len(plot_history(history_info(sample.history(200))).to_json()) < 100_000
 
 
 class TestFractions:
@@ -112,5 +112,5 @@ class TestFractions:
 def test_an_empty_histogram_is_not_asked_for():
     """Nothing measurable is not recorded, so that every reading has counts."""
     reading = EpochReading(epoch=1, range=EpsilonRange(lower=1e-4, upper=1e-2), histogram=Histogram(zeros=3))
-    info = progress_info(ProbeHistory(optimizer="Adam", epochs=[reading], settings={"eps": 1e-3}))
+    info = history_info(ProbeHistory(optimizer="Adam", epochs=[reading], settings={"eps": 1e-3}))
     assert info.shares.sum() == 0

@@ -11,8 +11,8 @@ def learnt(number, values, **fields):
     return trial(number, max(values), **{"history": history, "seed_epochs": [len(values)]} | fields)
 
 
-def info_of(trials, goal="maximize"):
-    return learning_info(trials, "adam", goal=goal, metric="accuracy")
+def info_of(trials, goal="maximize", points=True):
+    return learning_info(trials, "adam", goal=goal, metric="accuracy", points=points)
 
 
 def test_the_best_trial_at_each_eps_by_ascending_eps():
@@ -33,8 +33,7 @@ def test_the_best_trial_at_each_eps_by_ascending_eps():
 
 def test_of_drawn_eps_the_best_few_whatever_their_eps():
     trials = [learnt(number, [0.5, 0.5 + number / 100], eps=1e-4 * 1.2345678**number) for number in range(20)]
-    info = info_of(trials)
-    assert not info.points
+    info = info_of(trials, points=False)
     assert [curve.trial.number for curve in info.curves] == list(range(20 - MOST, 20))
 
 
@@ -49,7 +48,7 @@ def test_of_a_seed_that_diverged_early_its_own_epochs_count():
     assert curve.values == pytest.approx((0.2, 0.5, 0.7))
 
 
-def test_where_the_seeds_cannot_be_told_apart_there_is_no_curve():
+def test_no_curve_if_the_seeds_cannot_be_separated():
     """Wilcoxon's history has the best of each seed."""
     assert info_of([learnt(0, [0.1, 0.3], seed_epochs=[5, 5, 5])]).curves == ()
 
@@ -77,12 +76,12 @@ def test_perplexities_that_begin_high_are_on_a_log_axis():
     assert plot_learning(info_of([learnt(0, [0.1, 0.9])])).layout.yaxis.type is None
 
 
-def test_a_hostile_metric_is_no_markup():
+def test_a_hostile_metric_is_escaped():
     info = learning_info([learnt(0, [0.1, 0.2])], "adam", goal="maximize", metric="<b>x</b>")
     figure = plot_learning(info)
     assert "<b>" not in figure.layout.title.text + figure.layout.yaxis.title.text + figure.data[0].hovertext[0]
 
 
-def test_nothing_learnt_yet():
+def test_no_curves_yet():
     assert info_of([trial(0), trial(1, 0.5)]).curves == ()
     assert plot_learning(info_of([])).data == ()

@@ -11,9 +11,9 @@ def info_of(trials, goal="maximize"):
 def test_the_best_so_far_follows_the_goal():
     trials = [trial(0, 0.5), trial(1, 0.8), trial(2, 0.7), trial(3, 0.9)]
     assert info_of(trials).best == (0.5, 0.8, 0.8, 0.9)
-    assert info_of(trials).gained == (0, 1, 3)
+    assert info_of(trials).improved == (0, 1, 3)
     assert info_of(trials, "minimize").best == (0.5, 0.5, 0.5, 0.5)
-    assert info_of(trials, "minimize").gained == (0,)
+    assert info_of(trials, "minimize").improved == (0,)
 
 
 def test_by_number_whatever_the_order_and_without_those_that_wait():
@@ -22,7 +22,7 @@ def test_by_number_whatever_the_order_and_without_those_that_wait():
     assert info.best == (0.5, 0.5, 0.9)
 
 
-def test_a_tie_is_no_gain_and_what_has_no_value_neither():
+def test_ties_and_trials_without_a_value_do_not_improve_the_best():
     trials = [
         trial(0, state="failed", fail_reason="diverged"),
         trial(1, 0.5),
@@ -31,9 +31,9 @@ def test_a_tie_is_no_gain_and_what_has_no_value_neither():
     ]
     info = info_of(trials)
     assert info.best == (None, 0.5, 0.5, 0.5)
-    assert info.gained == (1,)
+    assert info.improved == (1,)
     figure = plot_timeline(info)
-    assert figure.layout.title.subtitle.text == "0.5000 was reached by trial 1; 2 came after it"
+    assert figure.layout.title.subtitle.text == "best 0.5000 (trial 1); 2 later trials did not improve it"
     assert {trace.name for trace in figure.data} == {"complete", "best so far", "diverged", "pruned"}
 
 
@@ -43,7 +43,7 @@ def test_one_bad_value_stands_on_the_edge():
     points = plot_timeline(info).data[0]
     assert points.y[0] == info.axis[1]
     assert "2000" in points.hovertext[0]
-    assert plot_timeline(info).layout.title.subtitle.text.endswith("; 1 worse value drawn at the axis's end")
+    assert plot_timeline(info).layout.title.subtitle.text.endswith("; 1 worse value drawn at the edge")
 
 
 @pytest.mark.parametrize("trials", [[], [trial(0)], [trial(0, state="failed", fail_reason="diverged")]])

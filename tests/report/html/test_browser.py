@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, says nothing in the console and runs nobody's script."""
+"""The page in a real browser: figures are drawn, the console stays empty, injected scripts do not run."""
 
 import shutil
 import subprocess
@@ -50,7 +50,7 @@ def test_the_page_draws_all_figures(tmp_path, study):
 
 @pytest.mark.thorough
 def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
-    study = sample.outcome(tmp_path, progress=sample.history())
+    study = sample.outcome(tmp_path, history=sample.history())
     dom, console = opened(sample.write(study).as_uri(), tmp_path / "profile")
     assert console == []
     assert dom.count("figure js-plotly-plot") == 8

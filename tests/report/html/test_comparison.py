@@ -28,7 +28,7 @@ def test_two_optimizers(tmp_path):
         assert kind in reader.text
 
 
-def test_one_scale_of_colours(tmp_path):
+def test_one_scale_of_colors(tmp_path):
     low = [trial(n, 0.2 + n / 100, lr=lr, eps=eps) for n, (lr, eps) in enumerate([(1e-3, 1e-4), (1e-2, 1e-5)])]
     html = comparison([named(tmp_path, "a"), named(tmp_path, "b", trials=low)])
     data = json.loads(html.split('id="data">')[1].split("</script>")[0])
@@ -46,20 +46,20 @@ def test_the_best_comes_first_where_lower_is_better(tmp_path):
     assert "second is best: perplexity 80.00" in text
 
 
-def test_a_difference_within_the_tolerance_is_said_to_be_none(tmp_path):
+def test_a_difference_within_the_tolerance_is_a_tie(tmp_path):
     def of(name: str, behind: float):
         trials = [trial.model_copy(update={"value": trial.value and trial.value - behind}) for trial in known.trials]
         return known.model_copy(update={"name": name, "trials": trials})
 
     known = sample.outcome(tmp_path)
     text = read(comparison([of("best", 0), of("near", 0.002), of("far", 0.1)])).text
-    assert "which counts as no difference: near." in text
-    assert "no difference" not in read(comparison([of("best", 0), of("far", 0.1)])).text
+    assert "Tied within 0.0028: near." in text
+    assert "Tied within" not in read(comparison([of("best", 0), of("far", 0.1)])).text
     one = [trial(0, 0.95, lr=1e-3, eps=1e-4)]
-    assert "too small to tell" in read(comparison([named(tmp_path, "a", trials=one), of("far", 0.1)])).text
+    assert "too small to rule out chance" in read(comparison([named(tmp_path, "a", trials=one), of("far", 0.1)])).text
 
 
-def test_runs_of_one_name_are_told_apart(tmp_path):
+def test_runs_with_the_same_name_are_distinguished(tmp_path):
     runs = [sample.outcome(tmp_path / directory, name="same") for directory in ("one", "two")]
     text = read(comparison(runs)).text
     assert "same (one)" in text

@@ -1,4 +1,4 @@
-"""An exception may say anything: it is read everywhere, and steers, breaks and fills nothing."""
+"""Messages of exceptions may hold anything; they must not break, steer or flood any output."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from epsearch.cli.terminal import Terminal
 from epsearch.records.trial import ERROR_LIMIT, Cell, Ending, Trial
 from epsearch.report.html.notebook import outcome_html
 from epsearch.report.output.csv import trials_csv
-from epsearch.report.output.json import as_machines_read
+from epsearch.report.output.json import to_json
 from epsearch.search.results import records
 from epsearch.search.storage import open_storage
 from epsearch.study.file import load_study
@@ -46,7 +46,7 @@ def test_files(outcome, tmp_path):
 
 
 def test_json_and_notebook(outcome):
-    text = json.dumps(as_machines_read(outcome), indent=1)
+    text = json.dumps(to_json(outcome), indent=1)
     assert json.loads(text)["trials"][2]["error"] == outcome.trials[2].error
     outcome_html(outcome).encode()
     outcome.model_dump_json()
@@ -77,7 +77,7 @@ def test_the_terminal(outcome, error, tmp_path):
     terminal = Terminal(console, load_study(tmp_path / "s.yaml"))
     terminal.trials_planned(2, 0, None)
     terminal.trial_ended("adam", 0, Cell(optimizer="adam", lr=1e-3), Ending(kind="raised", error=error), None)
-    print_outcome(console, outcome, tmp_path / "s.yaml", [])
+    print_outcome(console, outcome)
     printed = out.getvalue()
     printed.encode()
     assert not steers(printed)

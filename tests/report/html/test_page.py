@@ -84,7 +84,7 @@ def test_sections_and_tables(outcome):
 
 
 def test_a_recorded_training_has_its_table(tmp_path):
-    text = read(page(sample.outcome(tmp_path, progress=sample.history(2)))).text
+    text = read(page(sample.outcome(tmp_path, history=sample.history(2)))).text
     start = text.index("Share of ẑ above ε after each epoch of the best trial")
     shares = [f"{np.mean(sample.z(epoch) > 1e-3):.2%}" for epoch in (1, 2)]
     assert "epochs trained" in text[start:]
@@ -95,7 +95,7 @@ def test_a_recorded_training_has_its_table(tmp_path):
     ("fields", "says"),
     [
         ({"trials": [], "probe": None}, "No trial has run yet."),
-        ({"trials": []}, "There is no map of α and ε yet"),
+        ({"trials": []}, "No map of α and ε yet"),
         ({"trials": [trial(0)]}, "No trial of adam is complete yet."),
         ({"trials": [trial(0, 0.5)], "probe": None}, "β₂ was not varied."),
         ({"trials": [trial(0, 0.5, beta2=0.999)]}, "It was 0.999 in every trial."),

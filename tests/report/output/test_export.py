@@ -1,4 +1,4 @@
-"""Images drawn by a real browser, and Parquet read back."""
+"""Image export through a real browser, and Parquet export."""
 
 import os
 import struct
@@ -48,7 +48,7 @@ def test_a_hostile_name_is_drawn_as_text(tmp_path):
     assert "<script" not in (tmp_path / "figures" / "heatmap-lr-eps.svg").read_text(encoding="utf-8")
 
 
-def test_a_missing_browser_is_said(outcome, monkeypatch):
+def test_a_missing_browser_is_reported(outcome, monkeypatch):
     pytest.importorskip("kaleido")
     monkeypatch.setenv("BROWSER_PATH", "/nowhere/chromium")
     with pytest.raises(UserError, match="BROWSER_PATH"):
@@ -56,7 +56,7 @@ def test_a_missing_browser_is_said(outcome, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_a_browser_that_only_ends_is_said(outcome, monkeypatch):
+def test_a_browser_that_exits_is_reported(outcome, monkeypatch):
     pytest.importorskip("kaleido")
     monkeypatch.setenv("BROWSER_PATH", "/bin/false")
     with pytest.raises(UserError, match="could not draw"):
@@ -64,7 +64,7 @@ def test_a_browser_that_only_ends_is_said(outcome, monkeypatch):
 
 
 @pytest.mark.thorough
-def test_a_browser_that_never_answers_is_ended(outcome, monkeypatch, tmp_path):
+def test_a_browser_that_never_answers_is_killed(outcome, monkeypatch, tmp_path):
     pytest.importorskip("kaleido")
     browser = tmp_path / "browser"
     browser.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 300\n")
@@ -83,7 +83,7 @@ def test_a_browser_that_never_answers_is_ended(outcome, monkeypatch, tmp_path):
 
 @pytest.mark.thorough
 @needs_browser
-def test_an_image_that_takes_too_long_is_no_success(outcome, monkeypatch):
+def test_an_image_that_takes_too_long_fails(outcome, monkeypatch):
     pytest.importorskip("kaleido")
     monkeypatch.setattr(module, "SECONDS", 1e-3)
     with pytest.raises(UserError, match="could not draw"):

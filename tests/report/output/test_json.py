@@ -1,11 +1,11 @@
 import json
 
-from epsearch.report.output.json import as_machines_read
+from epsearch.report.output.json import to_json
 from tests.report import sample
 
 
 def test_json_holds_all_of_it(outcome):
-    found = as_machines_read(outcome)
+    found = to_json(outcome)
     assert json.loads(json.dumps(found, allow_nan=False))["range"]["lower"] == 1e-6
     assert list(found["range"]["adaptive_fraction"]) == ["1e-06", "1e-05", "0.0001", "0.001", "0.01"]
     assert found["best"]["value"] == outcome.best.value
@@ -14,5 +14,5 @@ def test_json_holds_all_of_it(outcome):
 
 
 def test_nothing_yet(tmp_path):
-    found = as_machines_read(sample.outcome(tmp_path, probe=None, trials=[]))
+    found = to_json(sample.outcome(tmp_path, probe=None, trials=[]))
     assert (found["range"], found["best"], found["trials"]) == (None, None, [])

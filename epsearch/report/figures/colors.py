@@ -1,4 +1,4 @@
-"""The colour scale of values: bright is better, and one bad value does not take all the contrast."""
+"""The color scale of values: bright is better, and outliers do not use up the contrast."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from epsearch.records.trial import Goal
 BETTER = {"maximize": "higher is better", "minimize": "lower is better"}
 
 
-class Colours(NamedTuple):
-    """The values at the two ends of the scale; `clipped`: worse ones share the colour of the end."""
+class Colors(NamedTuple):
+    """The values at both ends of the scale; if `clipped`, worse values share the color of the end."""
 
     low: float
     high: float
@@ -23,11 +23,10 @@ class Colours(NamedTuple):
     goal: Goal
 
 
-def colours_of(values: Sequence[float], goal: Goal) -> Colours | None:
-    """From the best value to the worst, but no farther than is telling; None of no values.
+def colors_of(values: Sequence[float], goal: Goal) -> Colors | None:
+    """The scale from the best value to the worst, clipped at four times the median distance from the best.
 
-    One perplexity of 2000 among values about 90 would give all the others one colour, so the scale ends at
-    four times the median distance from the best.
+    Otherwise one perplexity of 2000 would give all values around 90 the same color. None if there are no values.
     """
     if not values:
         return None
@@ -36,36 +35,36 @@ def colours_of(values: Sequence[float], goal: Goal) -> Colours | None:
     reach = 4 * statistics.median(abs(value - best) for value in values)
     if 0 < reach < abs(worst - best):
         end = best + (reach if worst > best else -reach)
-    return Colours(min(best, end), max(best, end), end != worst, goal)
+    return Colors(min(best, end), max(best, end), end != worst, goal)
 
 
-def ink_on(value: float, colours: Colours) -> str:
-    """Black or white, for text on a value's colour: the one of more contrast, which is 4.5 at least (WCAG 1.4.3).
+def text_color_on(value: float, colors: Colors) -> str:
+    """Black or white for text on a value's color, whichever has more contrast: at least 4.5 (WCAG 1.4.3).
 
-    Plotly's own choice is dark grey on a middling green, a contrast of 3.
+    Plotly's own choice can drop to a contrast of 3.
     """
-    low, high, _, goal = colours
+    low, high, _, goal = colors
     place = 0.5
     if high > low:
-        # In units of the larger end: the difference of two large values may be beyond what a float holds.
+        # Scaled by the larger end: the difference of two large values can overflow.
         unit = max(abs(low), abs(high))
         place = min(max((value / unit - low / unit) / (high / unit - low / unit), 0.0), 1.0)
-    (colour,) = sample_colorscale(_scale(goal), [place])
-    # Relative luminance: sRGB, linear again, as bright as the eye takes each channel.
-    channels = [each / 255 for each in unlabel_rgb(colour)]
+    (color,) = sample_colorscale(_scale(goal), [place])
+    # Relative luminance (WCAG): linearized sRGB, weighted by channel.
+    channels = [each / 255 for each in unlabel_rgb(color)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
     luminance = sum(weight * each for weight, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
 def _scale(goal: Goal) -> str:
-    """Viridis with its bright end where it is better."""
+    """Viridis, with better values brighter."""
     return "Viridis" if goal == "maximize" else "Viridis_r"
 
 
-def colour_axis(colours: Colours) -> dict[str, object]:
+def color_axis(colors: Colors) -> dict[str, object]:
     """The scale as a Plotly `coloraxis`."""
-    low, high, clipped, goal = colours
+    low, high, clipped, goal = colors
     ticks = [low * (1 - step / 4) + high * (step / 4) for step in range(5)]
     texts = [number(tick) for tick in ticks]
     if clipped:
@@ -73,11 +72,11 @@ def colour_axis(colours: Colours) -> dict[str, object]:
         texts[end] = sign + texts[end]
     return {
         "colorscale": _scale(goal),
-        # A scale of no width has no colours: Plotly widens it around the one value.
+        # Plotly widens a scale of zero width.
         "cmin": low if high > low else None,
         "cmax": high if high > low else None,
         "showscale": high > low,
-        # Below the plot: beside it, it would take a quarter of a phone's width.
+        # Below the plot: at its side it would take a quarter of a phone's width.
         "colorbar": {
             "orientation": "h",
             "len": 0.9,

@@ -1,0 +1,86 @@
+"""Whether a study has enough trials for a verdict, and what to run if not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from epsearch.core.numbers import SYMBOLS, count
+from epsearch.records.outcome import Outcome
+from epsearch.records.trial import Trial, best_trial
+from epsearch.report.analysis.advice import Advice, bounds, resume
+from epsearch.report.analysis.cells import state_of
+from epsearch.report.analysis.next_steps import FEW, given_beta2
+
+DONE = 0.9
+"""Share of the planned trials that must have finished before a verdict."""
+
+ENOUGH = 3
+"""Learning rates needed at each end of ε, if the study has that many."""
+
+
+def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
+    """Why there is no verdict yet, and what to run; None if the trials suffice."""
+    # A lost trial that was retried is in the study twice.
+    ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
+    # Failed trials count as finished: otherwise a cell that always raises would block the verdict.
+    given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
+    under_way = sum(trial.state in ("running", "waiting") for trial in arm)
+    planned = max(len(ended) + under_way, outcome.planned - len(given_up))
+    if len(ended) < DONE * planned:
+        return resume(f"Only {len(ended)} of {count(planned, 'trial')} have finished: resume the study.")
+    if not complete:
+        return Advice("No trial is complete.")
+    if outcome.sampler != "grid" and len(ended) < 2:
+        return Advice("One trial is too few for a verdict.", (f"engine.trials={FEW}",))
+    for name in ("eps", "lr"):
+        if len({trial.cell.get(name) for trial in ended}) < 2:
+            return _not_varied(name, outcome, complete)
+    enough = min(ENOUGH, len({trial.lr for trial in arm}))
+    for end, which in zip(ends_of_eps(ended), ("smallest", "largest"), strict=True):
+        if len({trial.lr for trial in end}) < enough:
+            found = f"Only {count(len(end), 'trial')} near the {which} ε; at least {enough} learning rates are needed."
+            if outcome.sampler == "grid":
+                return resume(f"{found} Run the study again to retry the trials that failed.")
+            rates = sorted(trial.lr for trial in arm if trial.lr is not None)
+            return Advice(
+                f"{found} A grid over both ends of the range provides them.",
+                (
+                    "search.eps=endpoints",
+                    bounds("lr", rates[0], rates[-1])[0],
+                    *given_beta2([best_trial(complete, outcome.goal) or complete[0]]),
+                    *("engine.sampler=grid", "engine.trials=null", "engine.pruner=none"),
+                ),
+                "endpoints",
+            )
+    return None
+
+
+def _at(trial: Trial) -> tuple[tuple[str, float], ...]:
+    return tuple(trial.cell.items())
+
+
+def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advice:
+    """Advice for a study with only one ε or one α."""
+    only = "learning rate" if name == "lr" else "ε"
+    text = f"{SYMBOLS[name]} was not varied: only one {only} was tried, so there is no verdict."
+    if name == "lr":
+        # Several seeds at one learning rate: `repeat` made this study, and the original one varied the rate.
+        if len(complete[0].seed_values) > 1:
+            return Advice(text)
+        return Advice(text, ("search.lr={low: 1e-4, high: 1e-1}",), "lr")
+    if outcome.probe is None:
+        return Advice(text, (f"search.eps={'grid' if outcome.sampler == 'grid' else 'continuous'}",), "eps")
+    eps = complete[0].eps or outcome.probe.range.lower
+    setting, word = bounds("eps", eps / 10, eps * 10)
+    return Advice(text, (setting, *given_beta2(complete)), word)
+
+
+def ends_of_eps(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+    """The trials within a decade of the smallest ε tried, and those within a decade of the largest."""
+    by_eps = sorted((trial for trial in arm if trial.eps is not None), key=lambda trial: trial.eps or 0.0)
+    smallest, largest = by_eps[0].eps or 0.0, by_eps[-1].eps or 0.0
+    decade = 9.99  # excludes the next point of a grid
+    return (
+        [trial for trial in by_eps if (trial.eps or 0.0) < smallest * decade],
+        [trial for trial in by_eps if (trial.eps or 0.0) > largest / decade],
+    )
