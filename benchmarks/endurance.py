@@ -1,11 +1,11 @@
-"""Whether 3,000 trials that do nothing slow a study down, or fill the driver's memory: grid, random and TPE.
+"""Do 3,000 no-op trials slow a study down, or fill the driver's memory? For grid, random and TPE.
 
-Each case is a study of its own, run by `epsearch.run` in a process of its own, with one worker and SQLite. The report
-is redrawn each minute by another process, as always, and at the end by the driver. A tenth's rate is its trials by its
-wall-clock seconds. The driver's CPU time for each trial depends less on what else the machine does. Memory is the
-driver's resident set after a tenth's last trial.
+Each case is a separate study in a separate process, run by `epsearch.run` with one worker and SQLite. As usual, another
+process redraws the report every minute, and the driver at the end. The trials are split into tenths. Rates are per
+wall-clock second; the driver's CPU time per trial depends less on the machine's load. Memory is the driver's resident
+set after the last trial of a tenth.
 
-`bare` is Optuna alone, for comparison: `study.optimize` with TPE over the same axes in SQLite.
+`bare` is plain Optuna, for comparison: `study.optimize` with TPE over the same axes in SQLite.
 
     python benchmarks/endurance.py [TRIALS] [CASE ...]
 """
@@ -33,11 +33,11 @@ from epsearch.search.storage import open_storage
 NOOP = "def train(run):\n    run.report(score=run.lr + run.eps + run.beta2)\n"
 CASES = ("grid", "random", "tpe", "bare")
 EARLY = 300
-"""Memory at the end is compared with that after as many trials."""
+"""The final memory is compared with the memory after this many trials."""
 
 
 class Meter(Listener):
-    """Seconds, the process's CPU seconds and its resident MiB after each trial."""
+    """Records wall-clock seconds, CPU seconds and resident MiB after each trial."""
 
     def __init__(self) -> None:
         self.readings = [_reading()]

@@ -1,7 +1,7 @@
-"""Trials per second of a no-op objective: through the engine, and with a bare `study.optimize`.
+"""Trials per second of a no-op objective, with the Optuna engine and with plain `study.optimize`.
 
-Both keep three parameters and one intermediate value for each trial in SQLite files on the same disk. One
-interleaved run; the ratio is taken pair by pair.
+Both store three parameters and one intermediate value per trial in SQLite files on the same disk. The two alternate in
+one run; ratios are computed pair by pair.
 
     python benchmarks/engine_overhead.py [pairs] [trials]
 """
@@ -58,7 +58,7 @@ def bare(folder: Path, name: str, sampler: str, trials: int) -> float:
     study = optuna.create_study(storage=storage(folder, name), sampler=samplers[sampler]())
     began = time.perf_counter()
     study.optimize(objective, n_trials=trials)
-    trials = len(study.trials)  # a grid ends by itself
+    trials = len(study.trials)  # a grid ends early
     return trials / (time.perf_counter() - began)
 
 
@@ -78,8 +78,8 @@ def main() -> None:
     pairs, trials = (int(argument) for argument in (*sys.argv[1:], *("7", "84")[len(sys.argv) - 1 :]))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table = Table("sampler", "engine (trials/s)", "bare (trials/s)", "ratio, median", "min", "max")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "study.yaml").write_text(STUDY)
         (folder / "noop.py").write_text(NOOP)
         with Pool(load_study(folder / "study.yaml"), 1, folder / "logs") as pool:

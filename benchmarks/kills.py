@@ -1,14 +1,14 @@
-"""SIGKILL at random moments, again and again: does a study that is resumed end as one that was left alone?
+"""Kill studies at random moments, again and again: do resumed studies end with the same results as undisturbed ones?
 
-For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), studies are run by the real
-command. A moment, uniform over the time that an undisturbed run takes, ends it: SIGKILL to the driver's whole process
-group and, half of the time, to every worker and Ray process at once as well, as a power cut would; otherwise these are
-left to end as they do. The same command resumes it, until the study is finished; then comes another study, until the
-kills are used up. Each trial trains a small network with a checkpoint after every epoch.
+For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), the real command runs
+studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process
+group. Half of the time it also goes to every worker and Ray process, as in a power cut; otherwise they end as usual.
+The same command resumes the study until it is finished. Then the next study starts, until all kills are used. Each
+trial trains a small network with a checkpoint after every epoch.
 
-Counted over the finished studies: settled cells that a kill lost, cells settled twice (or one too many by TPE), and
-trials of which an epoch's value or the final one is not exactly that of the same cell trained in one go. For grid and
-random the cells must be those of the undisturbed run.
+Counted over the finished studies: finished cells that a kill lost, cells that ran twice (or, with TPE, one too many),
+and trials with a value, of an epoch or final, that differs from the same cell trained without interruption. For grid
+and random, the cells must be those of the undisturbed run.
 
 Ray listens on every interface, PostgreSQL on loopback, so:
 
@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from epsearch.records.trial import Cell
-from epsearch.search.queue import is_settled
+from epsearch.search.queue import is_done
 from epsearch.search.samplers import cell_of
 from epsearch.study.file import load_study
 from tests.conftest import StudyFolder
@@ -74,10 +74,10 @@ MODULE = """
             run.report(loss=loss.item(), checkpoint={"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     """
 SECONDS = "0.1"
-"""Of an epoch in the studies that are killed."""
+"""Duration of an epoch in the studies that are killed."""
 
 MARK = "EPSEARCH_MARK"
-"""The environment variable by which a study's processes are found, workers' and Ray's included."""
+"""The environment variable that marks a study's processes, including workers and Ray."""
 
 STAGES = ("start-up", "probe", "search", "report")
 BEGINS = {
@@ -87,11 +87,11 @@ BEGINS = {
     "nothing to do": "report",
     "report": "report",
 }
-"""What the command prints as a stage begins."""
+"""The command's output at the start of each stage."""
 
 
 class Combination(NamedTuple):
-    """What is killed."""
+    """The kind of study that is killed."""
 
     engine: str
     sampler: str
@@ -125,7 +125,7 @@ class Study(StudyFolder):
         return self._url or super().storage
 
     def start(self) -> subprocess.Popen[bytes]:
-        """The command, in a process group of its own; what it prints is in `self.printed`."""
+        """Start the command in a new process group; its output goes to `self.printed`."""
         environment = {**os.environ, MARK: str(self.path), "KILLS_SECONDS": SECONDS}
         with (self.path / "printed").open("wb") as output:
             return subprocess.Popen(
@@ -143,14 +143,14 @@ class Study(StudyFolder):
 
     @property
     def stage(self) -> str:
-        """How far the command has come, by what it has printed."""
+        """The stage that the command has reached, judged by its output."""
         reached = [
             stage for line in self.printed.splitlines() for sign, stage in BEGINS.items() if line.startswith(sign)
         ]
         return reached[-1] if reached else "start-up"
 
     def processes(self) -> list[int]:
-        """Everything that the study has started and that is running."""
+        """All running processes of the study."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -159,7 +159,7 @@ class Study(StudyFolder):
         return found
 
     def cut_power(self) -> None:
-        """SIGKILL to all of them."""
+        """Send SIGKILL to all of them."""
         while found := self.processes():
             for process in found:
                 with contextlib.suppress(ProcessLookupError):
@@ -168,7 +168,7 @@ class Study(StudyFolder):
 
 
 class Tally:
-    """What has been seen of one combination."""
+    """Counts for one combination."""
 
     def __init__(self) -> None:
         self.stages: Counter[str] = Counter()
@@ -178,13 +178,13 @@ class Tally:
 
 
 def settled_of(trials: list[FrozenTrial]) -> Counter[Cell]:
-    return Counter(cell_of("adam", trial.params) for trial in trials if is_settled(trial))
+    return Counter(cell_of("adam", trial.params) for trial in trials if is_done(trial))
 
 
 def run_killed(
     study: Study, combination: Combination, length: float, kills: int, moments: random.Random, tally: Tally
 ) -> int:
-    """Run the study to its end through at most `kills` kills; how many it were."""
+    """Run the study to its end with at most `kills` kills; return their number."""
     done = 0
     before: Counter[Cell] = Counter()
     while True:
@@ -211,7 +211,7 @@ def run_killed(
 
 
 def check(study: Study, combination: Combination, cells: Counter[Cell], tally: Tally) -> None:
-    """Compare a finished study with `cells`, those of an undisturbed one, and with each cell trained in one go."""
+    """Compare a finished study with the cells of an undisturbed one, and with cells trained without interruption."""
     trials = trials_of(study)
     settled = settled_of(trials)
     tally.studies += 1
@@ -224,7 +224,7 @@ def check(study: Study, combination: Combination, cells: Counter[Cell], tally: T
     else:
         tally.lost += (cells - settled).total()
         tally.doubled += (settled - cells).total()
-    for trial in filter(is_settled, trials):
+    for trial in filter(is_done, trials):
         found = [value for _, value in sorted(trial.intermediate_values.items())]
         expected = trained_alone(study.path / "study.yaml", cell_of("adam", trial.params))
         tally.other += trial.state != TrialState.COMPLETE or found != expected or trial.value != min(expected)
@@ -240,7 +240,7 @@ _alone: dict[Cell, list[float]] = {}
 
 
 def trained_alone(file: Path, cell: Cell) -> list[float]:
-    """The metric after each epoch, trained in one go in this process."""
+    """The metric after each epoch, trained without interruption in this process."""
     if cell not in _alone:
         values: list[float] = []
         (ending,) = _tasks(file).trials([cell], lambda _, __, value: values.append(value) or True)
@@ -261,7 +261,7 @@ def _tasks(file: Path) -> Any:
 
 @contextlib.contextmanager
 def postgresql(folder: Path) -> Iterator[tuple[PostgreSQL, int]]:
-    """A server on loopback, and its port."""
+    """Start a server on loopback; return it and its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

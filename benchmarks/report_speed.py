@@ -23,8 +23,8 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 from rich.table import Table
 
+from epsearch.search.same_study import IDENTITY
 from epsearch.search.storage import open_storage
-from epsearch.search.study import IDENTITY
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
 from epsearch.study.identity import identity

@@ -198,7 +198,7 @@ def search_stage(
 
     run_dir.begin_trials()
     studies = [SharedStudy(storage, config, optimizer, space, run_dir) for optimizer, space in searched.items()]
-    finished, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+    finished, left = sum(study.done for study in studies), sum(study.left for study in studies)
     listener.trials_planned(finished + left, finished, studies[0].best())
     with Redrawing(listener, functools.partial(_redraw, config, run_dir)) as redrawing:
         engine.search(studies, redrawing)

@@ -1,4 +1,4 @@
-"""The storage's password is in no file, message, log or page, whichever way the URL holds it."""
+"""The storage's password never appears in a file, message, log or page, whatever form the URL has."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ WRONG = [
 
 
 def written(folder: Path) -> str:
-    """All files below a folder, their names, and what is in the study's database."""
+    """The names and contents of all files below a folder, including the study's database."""
     return "".join(f"{path} {path.read_text(errors='replace')}" for path in folder.rglob("*") if path.is_file())
 
 

@@ -62,6 +62,8 @@ class Terminal(Listener):
 
     def __init__(self, console: Console, config: StudyConfig) -> None:
         self._console, self._config = console, config
+        # A bar that is redrawn would write over a debugger's prompt.
+        self._live = console.is_terminal and config.engine.name != "inline"
         self._sign = 1 if config.goal == "maximize" else -1
         self._best: Best | None = None
         self._total = self._ended = 0
@@ -79,7 +81,7 @@ class Terminal(Listener):
             bar,
             *columns,
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._live,
         )
 
     def __enter__(self) -> Self:
@@ -92,7 +94,7 @@ class Terminal(Listener):
     def downloading(self, file: str, done: int, total: int | None) -> None:
         """Show a bar for each file, or a line when its download starts."""
         if file not in self._files:
-            if not self._console.is_terminal:
+            if not self._live:
                 self.stage(f"downloading {file}" + (f" ({total / 1e6:,.1f} MB)" if total else ""))
             self._downloads.start()
             self._files[file] = self._downloads.add_task(escape(file), total=total)
@@ -149,7 +151,7 @@ class Terminal(Listener):
         outcome = f"{self._config.metric.name} {value:.5g}" if value is not None else ending.kind
         if ending.error:
             outcome += f": {ending.error.splitlines()[0]:.200}"
-        if ending.error or ending.kind in FAILURES or not self._console.is_terminal:
+        if ending.error or ending.kind in FAILURES or not self._live:
             of = f"{self._ended}/{self._total}"
             self.stage(f"[{of}] {optimizer}: {describe_cell(cell)}: {outcome}{self._summary()}")
         else:

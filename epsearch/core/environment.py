@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 STORAGE_VARIABLE = "EPSEARCH_STORAGE"
 """Overrides `engine.storage`, to keep a password out of files."""
@@ -11,3 +13,14 @@ STORAGE_VARIABLE = "EPSEARCH_STORAGE"
 def without_storage(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without the storage's URL, to keep its password out of worker processes."""
     return {name: value for name, value in environment.items() if name != STORAGE_VARIABLE}
+
+
+@contextmanager
+def no_storage_variable() -> Iterator[None]:
+    """Within, EPSEARCH_STORAGE is unset: child processes and the user's code must not see its password."""
+    storage = os.environ.pop(STORAGE_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if storage is not None:
+            os.environ[STORAGE_VARIABLE] = storage

@@ -1,4 +1,4 @@
-"""What an engine is: something that carries out a study's tasks, and runs its trials."""
+"""The interface of an engine, which runs a study's tasks and trials."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Starts what it needs when it is first used, and ends it on leaving."""
+    """Runs a study's work. Starts its processes on first use, and ends them on exit."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def call(self, task: Literal["probe", "batches"]) -> Any:
-        """Carry out a task that comes before the trials, where the trials will run.
+        """Run a task that comes before the trials, where the trials will run.
 
         Raises:
-            UserError, StudyError: that the task met.
+            UserError, StudyError: raised by the task.
         """
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left.
 
         Raises:
-            StudyError: no trial gets anywhere; the cells are tried again by the next run.
+            StudyError: the first trials all failed; the next run retries them.
             optuna.exceptions.StorageInternalError: the storage could not be written.
         """
 
 
 def open_engine(config: StudyConfig, logs: Path) -> Engine:
-    """The engine that the study names; what its workers print goes to files in `logs`.
+    """Create the engine that the study names; its workers' output goes to files in `logs`.
 
     Raises:
-        UserError: a package that it needs is not installed, or cannot be imported.
+        UserError: a required package is not installed, or cannot be imported.
     """
     name = config.engine.name
     try:

@@ -1,4 +1,4 @@
-"""The studies of a run as an engine sees them: side by side, and a listener who hears of it all."""
+"""Distribute the trials of a run's studies to an engine, and notify the listener."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from epsearch.core.errors import StudyError
 from epsearch.core.messages import one_line
 from epsearch.records.listener import Listener
 from epsearch.records.trial import FAILURES, Ending
-from epsearch.search.study import Asked, SharedStudy
+from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.study import SharedStudy
 
 HOPELESS = 3
-"""If the first trials of a run, at least so many, all raise, die or time out, the rest would too: stop and say so."""
+"""If this many trials of a run fail before any succeeds, the rest would fail too: stop."""
 
-Member = tuple[SharedStudy, Asked]
-"""A trial under way, and the study it belongs to."""
+Assignment = tuple[SharedStudy, ActiveTrial]
+"""A running trial, and the study it belongs to."""
 
 
-class Arms:
-    """Asks and tells the studies of the searched optimizer and of the baselines."""
+class Dispatcher:
+    """Asks and tells the studies of the searched optimizer and the baselines."""
 
     def __init__(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         self._studies, self._listener = studies, listener
@@ -27,41 +28,41 @@ class Arms:
 
     @property
     def left(self) -> int:
-        """Trials still to be asked for."""
+        """Trials not yet started."""
         return sum(study.left for study in self._studies)
 
     @property
     def independent(self) -> bool:
-        """Whether what is tried next does not depend on what came out."""
+        """Whether the next trial is independent of earlier results."""
         return all(study.independent for study in self._studies)
 
-    def ask(self) -> Member | None:
-        """The next trial, or None when all are under way or settled."""
-        # In proportion, so that a study that is stopped early has something to compare with.
+    def ask(self) -> Assignment | None:
+        """Start the next trial; None if every trial is running or done."""
+        # In proportion, so that a study that is stopped early has baselines to compare with.
         for study in sorted(self._studies, key=lambda study: 1 - study.left / max(1, study.planned)):
-            if (asked := study.ask()) is not None:
-                self._listener.trial_started(study.optimizer, asked.number, asked.cell)
-                return study, asked
+            if (active := study.ask()) is not None:
+                self._listener.trial_started(study.optimizer, active.number, active.cell)
+                return study, active
         return None
 
-    def report(self, member: Member, seed_index: int, value: float) -> bool:
-        """Note one epoch's metric; False when the study's pruner stops the trial."""
-        study, asked = member
-        go_on = study.report(asked, seed_index, value)
-        self._listener.trial_reported(study.optimizer, asked.number, asked.steps, value)
-        return go_on
+    def report(self, assignment: Assignment, seed_index: int, value: float) -> bool:
+        """Record one epoch's metric; False if the trial must stop."""
+        study, active = assignment
+        keep_going = study.report(active, seed_index, value)
+        self._listener.trial_reported(study.optimizer, active.number, active.steps, value)
+        return keep_going
 
-    def tell(self, member: Member, ending: Ending) -> None:
-        """Settle a trial.
+    def tell(self, assignment: Assignment, ending: Ending) -> None:
+        """Record how a trial ended.
 
         Raises:
-            StudyError: none of the first trials got anywhere.
+            StudyError: the first trials all failed.
         """
-        study, asked = member
-        value = study.tell(asked, ending)
-        if asked.taken is not None:
-            ending = Ending(kind="lost", error=asked.taken)
-        self._listener.trial_ended(study.optimizer, asked.number, asked.cell, ending, value)
+        study, active = assignment
+        value = study.tell(active, ending)
+        if active.interference is not None:
+            ending = Ending(kind="lost", error=active.interference)
+        self._listener.trial_ended(study.optimizer, active.number, active.cell, ending, value)
         if ending.kind in FAILURES:
             self._failures.append(one_line(ending.error or ending.kind, 300))
         else:

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps of a study, not in the middle of one: no result falls between worker and storage."""
+"""Delay Ctrl-C until the current step is done, so that no result is lost between worker and storage."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 
 
 class Interrupts:
-    """Within, SIGINT and SIGTERM wait for the next `point()`; a second one does not wait.
+    """Within, SIGINT and SIGTERM wait for the next `point()`; a second signal takes effect at once.
 
-    Only signals that raise in this process are held back, and only in the main thread, where they arrive.
+    Only handlers in Python can be delayed, and only in the main thread, where they run.
     """
 
     def __init__(self) -> None:
         self._previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._pending: int | None = None
         self._at_point = False
+        self.raised: BaseException | None = None
+        """What a signal raised, even if the user's code has caught it since."""
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
@@ -38,7 +40,7 @@ class Interrupts:
 
     @contextmanager
     def point(self) -> Iterator[None]:
-        """A place where nothing is under way: a signal that came before, or comes within, takes effect."""
+        """Within, signals take effect, and one that came before does now: nothing is half done here."""
         self._at_point = True
         try:
             if self._pending is not None:
@@ -47,6 +49,17 @@ class Interrupts:
         finally:
             self._at_point = False
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within a point, a stretch that signals do not interrupt: they take effect at its end."""
+        before, self._at_point = self._at_point, False
+        try:
+            yield
+        finally:
+            self._at_point = before
+        if before and self._pending is not None:
+            self._raise(self._pending)
+
     def _hold(self, number: int, frame: FrameType | None) -> None:
         if self._at_point or self._pending is not None:
             self._raise(number, frame)
@@ -54,4 +67,8 @@ class Interrupts:
 
     def _raise(self, number: int, frame: FrameType | None = None) -> None:
         self._pending = None
-        self._previous[number](number, frame)
+        try:
+            self._previous[number](number, frame)
+        except BaseException as error:
+            self.raised = error
+            raise

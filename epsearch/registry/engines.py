@@ -29,15 +29,20 @@ class EngineRow(NamedTuple):
 
 
 ENGINES: dict[str, EngineRow] = {
+    "inline": EngineRow(
+        "epsearch.engines.inline:InlineEngine",
+        "trials in epsearch's own process, one after another: for debugging",
+        keys=("together",),
+    ),
     "optuna": EngineRow(
         "epsearch.engines.local.engine:OptunaEngine",
         "worker processes on this machine",
-        keys=("together",),
+        keys=("workers", "together", "max_failures", "trial_timeout"),
     ),
     "ray": EngineRow(
         "epsearch.engines.ray.engine:RayEngine",
         "Ray Tune on one machine or a cluster; needs the extra epsearch[ray]",
-        keys=("address", "resources"),
+        keys=("workers", "max_failures", "trial_timeout", "address", "resources"),
         pruners=SCHEDULERS.keys(),
         workers=None,
         assigns_gpus=True,

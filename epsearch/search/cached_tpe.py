@@ -1,9 +1,8 @@
-"""Optuna's TPE, with the same suggestions, at a cost that grows little with the number of trials.
+"""Optuna's TPE with the same suggestions, but a cost that grows slowly with the number of trials.
 
-For every suggestion Optuna's own sampler reads the parameters and values of all trials again, object by object. After
-3,000 trials that takes longer than everything else that the driver does for a trial. Here a finished trial is read
-once: its parameters become a row of an array, its value a place among the best. Optuna's estimators do the rest, on
-arrays small enough for the processor's cache.
+For every suggestion, Optuna's sampler reads the parameters and values of all trials, object by object. After 3,000
+trials this takes longer than all other work of the driver. Here each finished trial is read once: its parameters become
+a row of an array, its value a rank. Optuna's estimators do the rest, on arrays that fit into the processor's cache.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 BLOCK = 512
-"""So many kernels of an estimator are evaluated at a time."""
+"""Number of kernels of an estimator that are evaluated at a time."""
 
 Rank = tuple[float, float, float, int]
-"""What Optuna sorts trials by, best first: complete ones by value, then pruned ones by step and value; by number."""
+"""Optuna's sort key, best first: complete trials by value, then pruned ones by step and value; ties by number."""
 
 
 class CachedTPESampler(TPESampler):
-    """Optuna's TPE with a memory of the finished trials of one study; without constraints, for one objective."""
+    """Optuna's TPE with a cache of one study's finished trials; for one objective, without constraints."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -38,12 +37,12 @@ class CachedTPESampler(TPESampler):
 
     def _sample(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
         if type(study) is not Study:
-            # Hyperband shows each trial the others of its bracket only.
+            # Hyperband shows each trial only the others of its bracket.
             return super()._sample(study, trial, search_space)
         if self._history.names != tuple(search_space):
             self._history = _History(tuple(search_space))
         history = self._history
-        # The trials as they were when this one was asked for: no other process adds any.
+        # The trials as of this trial's ask: no other process adds any.
         history.read(study.direction, study._get_trials(deepcopy=False, use_cache=True), search_space)
         ranks, recent = list(history.ranks), []
         for each in history.unfinished:
@@ -70,7 +69,7 @@ class CachedTPESampler(TPESampler):
 
 
 class _BlockwiseEstimator(_ParzenEstimator):
-    """Optuna's Parzen estimator, whose density is summed over blocks of kernels: the same but for rounding."""
+    """Optuna's Parzen estimator with its density summed over blocks of kernels: equal up to rounding."""
 
     def log_pdf(self, samples_dict: dict[str, np.ndarray]) -> np.ndarray:
         """The log density of each sample."""
@@ -91,7 +90,7 @@ def _part(distributions: Any, kernels: slice) -> Any:
 
 
 class _History:
-    """The trials of a study over some parameters, by number: those before the first unfinished one are read once."""
+    """A study's trials by number. Those before the first unfinished trial are read once."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -105,14 +104,14 @@ class _History:
     def read(
         self, direction: StudyDirection, trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
     ) -> None:
-        """Take in what has finished."""
+        """Read the newly finished trials."""
         if len(trials) > len(self._points):
             room = 2 * len(trials) - len(self._points)
             self._points = np.concatenate([self._points, np.empty((room, len(self.names)))])
             self._counts = np.concatenate([self._counts, np.zeros(room, dtype=bool)])
         while self._read < len(trials) and trials[self._read].state.is_finished():
             trial = trials[self._read]
-            # While it was running it may have counted.
+            # It may have counted while it was running.
             self._counts[trial.number] = False
             if trial.state != TrialState.FAIL:
                 bisect.insort(self.ranks, _rank(trial, direction))

@@ -1,4 +1,4 @@
-"""What fails under a study, a storage, a disk or a network, in one message that says what happened."""
+"""Report failures of the storage, disk or network as one message."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 
 DATABASES = ("sqlalchemy", "sqlite3", "psycopg")
-"""Packages whose errors are the storage's; Optuna wraps most of them."""
+"""Packages whose errors come from the storage; Optuna wraps most of them."""
 
 
 @contextlib.contextmanager
-def reported(config: StudyConfig, place: RunDirectory) -> Iterator[None]:
+def reported(config: StudyConfig, run_dir: RunDirectory) -> Iterator[None]:
     """Within, an error of the storage or the system ends the study with one message.
 
     Raises:
-        StudyError: the storage, a disk or a network failed; what was done before is kept.
+        StudyError: the storage, disk or network failed; finished trials are saved.
     """
     try:
         yield
     except Exception as error:
-        # By name: none of these packages is imported here.
+        # Compare names, to avoid importing these packages.
         of_storage = type(error).__module__.partition(".")[0] in DATABASES
         if of_storage or type(error).__name__ == "StorageInternalError":
             from epsearch.search.storage import reason
 
-            url = place.storage(config)
+            url = run_dir.storage(config)
             raise StudyError(
                 f"{mask_url(url)}: the storage failed ({reason(url, error)}). What was written before is kept: fix the "
                 "cause (disk space? the database server?) and run the same command to resume."
@@ -47,7 +47,7 @@ NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def of_system(error: OSError) -> str:
-    """What the system reports, about which file, and the remedy where it is known."""
+    """The system's error, its file, and a remedy if known."""
     what = error.strerror or " ".join(str(error).split()) or type(error).__name__
     text = f"{error.filename}: {what}." if error.filename else f"{what:.300}."
     if error.errno in NO_ROOM:

@@ -1,4 +1,4 @@
-"""What Optuna's dashboard and API do to a study while it runs: end a trial, or delete the study."""
+"""Detect changes from outside, by Optuna's dashboard or API: a trial was ended, or the study deleted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 INTERFERED = (KeyError, ValueError, UpdateFinishedTrialError)
-"""How Optuna reports that a trial has ended, or that it or its study is not there."""
+"""Errors that Optuna raises if a trial has ended, or if it or its study is missing."""
 
 
 def is_deleted(study: optuna.Study) -> bool:
-    """Whether the study is in its storage no more, or another one of its name is."""
+    """Whether the study is missing from its storage, or replaced by another of the same name."""
     try:
         return study._storage.get_study_id_from_name(study.study_name) != study._study_id
     except KeyError:
@@ -18,7 +18,7 @@ def is_deleted(study: optuna.Study) -> bool:
 
 
 def interference(study: optuna.Study, trial: optuna.Trial) -> str | None:
-    """What was done to a trial, as a message reports it; None if nothing was."""
+    """A message about how a trial was changed from outside; None if it was not."""
     if is_deleted(study):
         return "its study was deleted from the storage"
     state = study._storage.get_trial(trial._trial_id).state

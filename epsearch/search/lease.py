@@ -1,23 +1,20 @@
-"""One driver at a time for a study in a storage, whatever directory and machine it runs on.
+"""Ensure that each study in a storage has one driver at a time, across directories and machines.
 
-A row of a table of our own says who runs the study. It is claimed by a compare-and-swap that any database carries out
-atomically, by the database's clock, and renewed while the driver runs.
+A row of an extra table names the driver. Drivers claim it by compare-and-swap, which every database does atomically,
+and renew it while they run. Times are the database's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from optuna.storages import BaseStorage
@@ -25,6 +22,7 @@ from optuna.storages import BaseStorage
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import mask_url
 from epsearch.records.listener import Listener
+from epsearch.search.driver import Driver
 from epsearch.search.patient_storage import PatientStorage
 from epsearch.search.storage import cannot_be_opened
 from epsearch.study.config import StudyConfig
@@ -32,9 +30,9 @@ from epsearch.study.directory import RunDirectory
 
 RENEW_SECONDS = 10.0
 FENCE_SECONDS = 15.0
-"""A driver that has not renewed its lease for so long makes sure that it still has it before it writes."""
+"""After this long without a renewal, a driver checks that it still holds the lease before it writes."""
 LAPSE_SECONDS = 60
-"""A lease that was not renewed for so long is anyone's."""
+"""After this long without a renewal, any driver may claim the lease."""
 
 LEASES = sa.Table(
     "epsearch_leases",
@@ -44,55 +42,14 @@ LEASES = sa.Table(
     sa.Column("renewed", sa.BigInteger, nullable=False),
     sa.Column("driver", sa.Text, nullable=False),
 )
-"""One row for each study that is being run: whose (as JSON), and when, in the database's seconds, it was renewed."""
-
-
-class Driver(NamedTuple):
-    """Who runs a study."""
-
-    host: str
-    pid: int
-    directory: str
-    since: str
-    machine: str
-    """The process table that `pid` belongs to: a boot of a machine, and a container's namespace."""
-    started: str
-    """When the process began, in the kernel's ticks: a number may be given again."""
-
-    @classmethod
-    def this(cls, directory: Path) -> Driver:
-        """The process that asks."""
-        since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        pid = os.getpid()
-        return cls(socket.gethostname(), pid, str(directory), since, _machine(), _started(pid))
-
-    @classmethod
-    def read(cls, row: str) -> Driver:
-        """The driver of a row, which another version of epsearch may have written."""
-        known = json.loads(row)
-        return cls(**{name: known.get(name, "") for name in cls._fields})
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}, in {self.directory}, since {self.since}"
-
-    def is_gone(self) -> bool:
-        """Whether its process is known to have ended; False where that cannot be seen from here."""
-        if not self.started or self.machine != _machine():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # another user's
-            return False
-        return _started(self.pid) != self.started
+"""One row per running study: its driver as JSON, and the database time in seconds of the last renewal."""
 
 
 class Lease:
-    """A driver's claim to a study; it ends the driver that loses it.
+    """A driver's claim to a study. A driver that loses its lease stops.
 
     Raises:
-        StudyError: by every write to the storage, once another driver has taken the study over.
+        StudyError: on every write to the storage, after another driver has taken over.
     """
 
     def __init__(self, storage: BaseStorage, study: str, directory: Path, shown: str) -> None:
@@ -109,10 +66,10 @@ class Lease:
         self._in_main_thread = threading.current_thread() is threading.main_thread()
 
     def claim(self, *, take_over: bool) -> Driver | None:
-        """Become the study's driver; the one that this takes the place of while it may still be running.
+        """Become the study's driver; return the driver that it replaces if that one may still be running.
 
         Raises:
-            UserError: another driver has it.
+            UserError: another driver holds the lease.
         """
         self._create_table()
         while True:
@@ -129,13 +86,13 @@ class Lease:
                 still_running = None if lapsed else holder
                 claim = sa.update(LEASES).where(self._here, LEASES.c.token == row.token).values(self._row())
                 if lapsed:
-                    # It may have come back to life since.
+                    # Its driver may have woken up and renewed it since.
                     claim = claim.where(LEASES.c.renewed == row.renewed)
             now = _clock()
             try:
                 with self._engine.begin() as connection:
                     done = connection.execute(claim)
-                    # Of an INSERT, drivers do not count the rows; another's makes it fail.
+                    # Database drivers do not count inserted rows; a competing INSERT raises IntegrityError.
                     won = row is None or done.rowcount == 1
             except sa.exc.IntegrityError:
                 won = False
@@ -144,7 +101,7 @@ class Lease:
                 return still_running
 
     def check(self) -> None:
-        """Make sure that this process may write.
+        """Check that this process may write.
 
         Raises:
             StudyError: another driver has taken the study over.
@@ -155,9 +112,9 @@ class Lease:
             raise StudyError(self._lost)
 
     def keep(self) -> None:
-        """Renew until `release`; a driver that waits for its workers when it loses the lease is interrupted."""
+        """Renew until `release`. If the lease is lost, interrupt the driver, which may be waiting for its workers."""
         while not self._ended.wait(RENEW_SECONDS):
-            # A database that is away for a while may be back before the lease has lapsed.
+            # The database may be back before the lease expires.
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self._renew()
             if self._lost is not None:
@@ -166,18 +123,18 @@ class Lease:
                 return
 
     def guard_storage(self) -> None:
-        """From now on every write to the storage checks this lease."""
+        """Check this lease before every write to the storage."""
         self._storage.guard = self.check
 
     @property
     def lost(self) -> str | None:
-        """Why this driver may not go on; None while it may."""
+        """Why this driver must stop; None while it holds the lease."""
         return self._lost
 
     def release(self) -> None:
-        """Leave the study to the next driver."""
+        """Give up the lease."""
         self._ended.set()
-        # Otherwise it lapses.
+        # If this fails, the lease expires.
         with contextlib.suppress(sa.exc.SQLAlchemyError), self._engine.begin() as connection:
             connection.execute(sa.delete(LEASES).where(self._mine))
 
@@ -204,12 +161,12 @@ class Lease:
         try:
             LEASES.create(self._engine, checkfirst=True)
         except sa.exc.DBAPIError:
-            # Another driver may have made it meanwhile.
+            # Another driver may have created it in the meantime.
             if not sa.inspect(self._engine).has_table(LEASES.name):
                 raise
 
     def _now(self) -> sa.Label[int]:
-        """The database's clock, in seconds: those of the drivers' machines may differ."""
+        """The database's clock in seconds: the clocks of the drivers' machines may differ."""
         seconds: Any = sa.func.unix_timestamp()
         if self._engine.name not in ("mysql", "mariadb"):
             seconds = sa.cast(sa.extract("epoch", sa.func.now()), sa.BigInteger)
@@ -225,16 +182,16 @@ class Lease:
 
 @contextlib.contextmanager
 def leased(
-    storage: BaseStorage, config: StudyConfig, place: RunDirectory, listener: Listener, *, take_over: bool = False
+    storage: BaseStorage, config: StudyConfig, run_dir: RunDirectory, listener: Listener, *, take_over: bool = False
 ) -> Iterator[None]:
-    """Within, this process is the one that runs the study of this name in this storage.
+    """Within, this process holds the lease of the study in this storage.
 
     Raises:
         UserError: another driver is running it, or the storage cannot be written.
         StudyError: another driver has taken it over.
     """
-    url = place.storage(config)
-    lease = Lease(storage, config.name, place.path, mask_url(url))
+    url = run_dir.storage(config)
+    lease = Lease(storage, config.name, run_dir.path, mask_url(url))
     try:
         ousted = lease.claim(take_over=take_over)
     except sa.exc.DBAPIError as error:
@@ -265,25 +222,5 @@ def _interrupt_main_thread() -> None:
 
 
 def _clock() -> float:
-    """Seconds that also pass while the machine sleeps, where the system counts them."""
+    """A monotonic clock that also counts the time a machine sleeps, where available."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _machine() -> str:
-    """The process table that this process is in: not the host's name, which two machines may share."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """When a process of this machine began; empty if there is none, or it cannot be seen."""
-    try:
-        # The second field, a name, may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    # A zombie has ended, though nobody has asked for its exit code yet.
-    return "" if fields[0] == "Z" else fields[19]

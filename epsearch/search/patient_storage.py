@@ -1,4 +1,4 @@
-"""Optuna's RDB storage, with patience for a database that is away for a while."""
+"""Optuna's RDB storage, with retries while the database is unreachable."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 PATIENCE_SECONDS = 60.0
-"""A database that cannot be reached is tried again for so long before the study gives up."""
+"""How long an unreachable database is retried before the study stops."""
 
 Result = TypeVar("Result")
 
 
 class PatientStorage(RDBStorage):
-    """Repeats what a dropped connection interrupted, so that it is done once: also what was committed unheard.
+    """Retries operations that a dropped connection interrupted, exactly once even if the commit was not confirmed.
 
-    Relies on there being one driver (see `lease`): a RUNNING trial that this process did not make stems from an
-    attempt whose answer was lost.
+    Relies on a single driver (see `lease`): a RUNNING trial that this process did not create comes from an attempt
+    whose confirmation was lost.
     """
 
     def __init__(self, url: str, engine_kwargs: dict[str, Any]) -> None:
         self.guard: Callable[[], None] = lambda: None
-        """Called before every write; raises where this process must not write any more."""
+        """Called before every write; raises if this process must not write."""
         self._mine: set[int] = set()
         self._attempts = 0
         super().__init__(url, engine_kwargs)
 
     def patiently(self, act: Callable[[], Result]) -> Result:
-        """Call `act`, again for up to a minute while the database cannot be reached.
+        """Call `act`; retry for up to a minute while the database is unreachable.
 
         Raises:
-            Exception: of `act`, where it is no dropped connection, or lasts.
+            Exception: raised by `act`, if it is not a dropped connection, or persists.
         """
         pause, deadline = 0.25, time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -51,7 +51,7 @@ class PatientStorage(RDBStorage):
             pause = min(2 * pause, 4.0)
 
     def _is_dropped(self, error: Exception) -> bool:
-        """Whether the database may be back in a moment. SQLite's file is there or not."""
+        """Whether the database may be back soon. Not for SQLite, which is a file."""
         from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
@@ -60,7 +60,7 @@ class PatientStorage(RDBStorage):
         return isinstance(cause, OperationalError | InterfaceError) or cause.connection_invalidated
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna's; a state that an attempt set whose answer was lost is set."""
+        """As in Optuna, but succeeds if an earlier attempt already set the state."""
         attempts = 0
 
         def attempt() -> bool:
@@ -73,7 +73,7 @@ class PatientStorage(RDBStorage):
                 if attempts > 1:
                     trial = RDBStorage.get_trial(self, trial_id)
                     if trial.state == state and (values is None or list(trial.values or ()) == list(values)):
-                        return True  # committed by the attempt before
+                        return True  # committed by the previous attempt
                 raise
 
         done = self.patiently(attempt)
@@ -92,7 +92,7 @@ class PatientStorage(RDBStorage):
         return trial
 
     def _get_prepared_new_trial(self, study_id: int, template_trial: FrozenTrial | None, session: Session) -> Any:
-        """A new row; of a repeated attempt, the one that the attempt before has left. Optuna itself repeats, too."""
+        """A new row; in a retry, the row that the previous attempt created. Optuna itself retries too."""
         from optuna.storages._rdb.models import TrialModel
 
         self._attempts += 1
@@ -107,7 +107,7 @@ class PatientStorage(RDBStorage):
 
 
 def _patient(name: str, *, writes: bool) -> Callable[..., Any]:
-    """The method of RDBStorage, repeated while the database cannot be reached."""
+    """A method of RDBStorage, retried while the database is unreachable."""
     method = getattr(RDBStorage, name)
 
     @functools.wraps(method)
@@ -144,7 +144,7 @@ _WRITES = (
     "set_trial_user_attr",
     "set_trial_system_attr",
 )
-"""What is the same when it is done twice: Optuna takes a row that is there already as written."""
+"""Idempotent methods: Optuna accepts a row that already exists as written."""
 
 for _name in (*_READS, *_WRITES):
     setattr(PatientStorage, _name, _patient(_name, writes=_name in _WRITES))

@@ -18,31 +18,31 @@ SEED_EPOCHS = "seed_epochs"
 
 
 def study_name(config: StudyConfig, optimizer: str) -> str:
-    """The Optuna study of one arm: the study's own name, with the baseline's added."""
+    """The name of an optimizer's Optuna study: the study's name, followed by the optimizer's for a baseline."""
     return config.name if optimizer == config.optimizer.name else f"{config.name}: {optimizer}"
 
 
 def load_arms(storage: optuna.storages.BaseStorage, config: StudyConfig) -> dict[str, optuna.Study]:
-    """The Optuna studies of the arms that have begun, by optimizer."""
+    """The existing Optuna studies of a study, by optimizer."""
     begun = set(optuna.get_all_study_names(storage))
     names = {arm: study_name(config, arm) for arm in (config.optimizer.name, *config.search.baselines)}
     return {arm: optuna.load_study(study_name=name, storage=storage) for arm, name in names.items() if name in begun}
 
 
 def records(study: optuna.Study, optimizer: str, training: TrainingSection) -> list[Trial]:
-    """Every trial of an arm as plain data, in the order they were made; `training` is the study's section."""
+    """All trials of an Optuna study as plain data, in order of their numbers."""
     sign = 1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1
     return [_record(trial, optimizer, training, sign) for trial in study.get_trials(deepcopy=False)]
 
 
 def _seed_epochs(trial: FrozenTrial, training: TrainingSection) -> list[int]:
-    """The epochs that each seed trained; empty where they are not known."""
+    """The epochs of each seed; empty if unknown."""
     reports = len(trial.intermediate_values)
     if (noted := trial.user_attrs.get(SEED_EPOCHS)) is not None:
         return list(noted)
     if len(training.seeds) == 1:
         return [reports] if reports else []
-    # Still running, or of an older version, which did not note them: sure only where every seed trained all of its own.
+    # Still running, or written by an older version: known only if every seed trained all its epochs.
     seeds = len(trial.user_attrs.get("seed_values", []))
     each = training.epochs or reports // max(seeds, 1)
     return [each] * seeds if each * seeds == reports else []

@@ -18,14 +18,14 @@ from epsearch.study.config import StudyConfig
 from epsearch.study.space import Interval, Space, beta2_of
 
 COMPLEMENT = "one_minus_beta2"
-"""β₂ is searched log-uniformly in 1 - β₂, which Optuna must therefore know under a name of its own."""
+"""The parameter's name in Optuna: β₂ is searched log-uniformly in 1 - β₂."""
 
 
 def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words.
+    """The space as Optuna distributions.
 
-    A grid's points lie on a float axis, so that a later run can widen it; a sampler chooses among points as
-    categories, and from an interval log-uniformly.
+    A grid's points are on a float axis, so that a later run can widen it. Samplers choose among points as categories,
+    and from an interval log-uniformly.
     """
     found: dict[str, BaseDistribution] = {}
     for name, axis in space.items():
@@ -42,7 +42,7 @@ def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
 
 
 def cell_of(optimizer: str, parameters: Mapping[str, Any]) -> Cell:
-    """The cell that Optuna's parameters stand for."""
+    """The cell of a trial's Optuna parameters."""
     beta2 = parameters.get("beta2")
     if COMPLEMENT in parameters:
         beta2 = beta2_of(parameters[COMPLEMENT])
@@ -67,10 +67,10 @@ def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSample
     """The study's sampler.
 
     Raises:
-        UserError: a package that it needs is not installed.
+        UserError: a required package is not installed.
     """
     row = SAMPLERS[config.engine.sampler]
-    assert row.path is not None, "a grid is no sampler"
+    assert row.path is not None, "a grid needs no sampler"
     arguments: dict[str, Any] = {"seed": seed}
     if config.engine.sampler == "tpe" and config.engine.concurrent:
         arguments["constant_liar"] = True
@@ -89,7 +89,7 @@ def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSample
 
 
 def create_pruner(config: StudyConfig) -> optuna.pruners.BasePruner:
-    """The study's pruner; one that never prunes where a scheduler of Ray's stops trials."""
+    """The study's pruner; one that never prunes if a Ray scheduler stops trials."""
     row = PRUNERS.get(config.engine.pruner, PRUNERS["none"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

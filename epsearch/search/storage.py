@@ -19,15 +19,14 @@ CONNECT_SECONDS = 10
 EXAMPLE = "Write a URL such as postgresql+psycopg://user@host/database, or remove the key to use SQLite."
 
 MADE_MEANWHILE = ("already exists", "UNIQUE constraint failed", "duplicate key")
-"""What databases say when a dashboard or a driver that starts beside makes a table, or a row of the schema's version,
-between Optuna's look and its own attempt: try again."""
+"""Database errors raised if another process creates a table or the schema's version at the same time: retry."""
 
 
 def check_url(url: str, where: str = "engine.storage") -> None:
-    """Refuse a storage URL that no driver can open, without connecting; `where` is what a message calls it.
+    """Reject a storage URL that no driver can open, without connecting; `where` names it in messages.
 
     Raises:
-        UserError: it cannot be parsed, its dialect is unknown, its driver is not installed, or it keeps nothing.
+        UserError: it cannot be parsed, its dialect is unknown, its driver is not installed, or it is in memory.
     """
     from sqlalchemy.engine import make_url
 
@@ -44,11 +43,13 @@ def check_url(url: str, where: str = "engine.storage") -> None:
     if dialect.is_async:
         raise UserError(f"{where}: {mask_url(url)} names an asynchronous driver, which Optuna cannot use. {EXAMPLE}")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise UserError(f"{where}: {mask_url(url)} is a database in memory, which keeps nothing. {EXAMPLE}")
+        raise UserError(
+            f"{where}: {mask_url(url)} is an in-memory database, which is lost when the run ends. {EXAMPLE}"
+        )
 
 
 def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
-    """Open an Optuna storage; `where` is what a message calls it.
+    """Open an Optuna storage; `where` names it in messages.
 
     Raises:
         UserError: the URL is wrong, a driver is missing, or the server cannot be reached. The password of the
@@ -61,7 +62,7 @@ def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
     check_url(url, where)
 
     def connect() -> BaseStorage:
-        # Optuna takes braces for a template.
+        # Optuna treats the URL as a template.
         template = url.replace("{", "{{").replace("}", "}}")
         return get_storage(PatientStorage(template, engine_kwargs=_engine_settings(url)))
 
@@ -78,12 +79,12 @@ def open_storage(url: str, where: str = "engine.storage") -> BaseStorage:
 
 
 def cannot_be_opened(url: str, where: str, error: BaseException) -> str:
-    """The message for a storage that does not work from the start: what the driver says, and the remedy."""
+    """The message for a storage that cannot be opened: the driver's error and a remedy."""
     return f"{where}: {mask_url(url)} cannot be opened ({reason(url, error)}). {_remedy(url, error)}"
 
 
 def reason(url: str, error: BaseException) -> str:
-    """What a driver says of an error, in one line, without the URL's passwords in whichever form it quotes them."""
+    """A driver's error in one line, with every form of the URL's passwords masked."""
     cause = error.__cause__ or error
     text = " ".join(str(getattr(cause, "orig", None) or cause).split())
     shown = mask_url(url)
@@ -96,11 +97,11 @@ def reason(url: str, error: BaseException) -> str:
 
 
 def _engine_settings(url: str) -> dict[str, Any]:
-    """What SQLAlchemy's engine is made with."""
+    """Arguments for SQLAlchemy's engine."""
     if url.startswith("sqlite"):
         # Another process may hold SQLite's lock for a while.
         return {"connect_args": {"timeout": 60}}
-    # A server that is not there should be said soon, and a connection that died while it was idle be replaced.
+    # Fail soon if no server answers, and replace connections that died while idle.
     arguments = {"connect_timeout": CONNECT_SECONDS}
     if url.startswith(("postgresql:", "postgresql+psycopg")):
         arguments |= {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
@@ -112,14 +113,14 @@ def _remedy(url: str, error: BaseException) -> str:
         return f"Install its driver; for PostgreSQL: {install('postgres')} and a URL postgresql+psycopg://…"
     if ":***@" in url or "=***" in url:
         other = f", and {STORAGE_VARIABLE} names another database" if os.environ.get(STORAGE_VARIABLE) else ""
-        return f"No file keeps the password{other}: set {STORAGE_VARIABLE} to the whole URL."
+        return f"Passwords are not stored in files{other}: set {STORAGE_VARIABLE} to the full URL."
     if url.startswith("sqlite"):
         return _sqlite_remedy(url, str(error.__cause__ or error))
     if "permission denied" in str(error):
-        return "The user must be able to create tables in that database."
+        return "Grant the user the right to create tables in that database."
     if not any(hasattr(cause, "orig") for cause in (error, error.__cause__)):  # SQLAlchemy's mark of a driver's error
         return EXAMPLE
-    return "Does the server run there, and are user, password and database right? Without the key SQLite is used."
+    return "Check that the server is running, and the user, password and database. Remove the key to use SQLite."
 
 
 def _sqlite_remedy(url: str, text: str) -> str:
@@ -136,7 +137,7 @@ def _sqlite_remedy(url: str, text: str) -> str:
 
 
 def _secrets(url: str) -> set[str]:
-    """The passwords of a URL that can be parsed, decoded and in every form that a driver may quote."""
+    """The passwords of a parsable URL, decoded and in every form that a driver may quote."""
     from sqlalchemy.engine import make_url
 
     parsed, shown = make_url(url), make_url(mask_url(url))

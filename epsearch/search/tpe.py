@@ -1,4 +1,4 @@
-"""Which TPE the studies use."""
+"""Select the TPE sampler."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import optuna
 
 CHECKED = "5.0."
-"""Releases of Optuna that `cached_tpe` was checked against: it uses more than Optuna's public interface."""
+"""Optuna releases that `cached_tpe` was tested with: it uses private parts of Optuna."""
 
 
 def sampler(**arguments: Any) -> optuna.samplers.TPESampler:
-    """TPE that remembers finished trials; Optuna's own, with the same suggestions, under any other release."""
+    """TPE that caches finished trials; with other Optuna releases, Optuna's own, with the same suggestions."""
     if not optuna.__version__.startswith(CHECKED):
         return optuna.samplers.TPESampler(**arguments)
     from epsearch.search.cached_tpe import CachedTPESampler

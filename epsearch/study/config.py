@@ -162,7 +162,9 @@ class StudyConfig(Section):
         """Keys and pruners that the engine would ignore are mistakes."""
         engine, row = self.engine, ENGINES[self.engine.name]
         for key in sorted({key for other in ENGINES.values() for key in other.keys} - set(row.keys)):
-            if getattr(engine, key) != EngineSection.model_fields[key].default:
+            # One worker is what every engine has.
+            default = (EngineSection.model_fields[key].default, *([1] if key == "workers" else []))
+            if getattr(engine, key) not in default:
                 owners = " or ".join(name for name, other in ENGINES.items() if key in other.keys)
                 raise wrong(
                     f"does not apply to the engine {engine.name}; remove it, or write name: {owners}.", ("engine", key)

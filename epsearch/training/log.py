@@ -1,21 +1,38 @@
-"""A worker's log, written to standard error; safe for any text in an exception."""
+"""The training log: standard error, or the function that `log_to` names."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 
 from epsearch.core.messages import one_line
 
 LONGEST = 400
 """Number of characters of an exception that a message quotes; the traceback in the log has the rest."""
 
+_write: Callable[[str], object] | None = None
+
+
+@contextlib.contextmanager
+def log_to(write: Callable[[str], object]) -> Iterator[None]:
+    """Within, log lines go to `write`, and to standard error only where that is a terminal."""
+    global _write  # noqa: PLW0603 - one log per process
+    before, _write = _write, write
+    try:
+        yield
+    finally:
+        _write = before
+
 
 def log(text: str) -> None:
     """Write a line. A log that cannot be written, for example on a full disk, does not end a trial."""
     with contextlib.suppress(OSError, ValueError):
-        print(_writable(text), file=sys.stderr, flush=True)
+        if _write is not None:
+            _write(_writable(text) + "\n")
+        if _write is None or sys.stderr.isatty():
+            print(_writable(text), file=sys.stderr, flush=True)
 
 
 def log_error(error: BaseException) -> None:

@@ -181,16 +181,24 @@ def test_a_gpu_that_is_not_there(small: CommandLine, monkeypatch: pytest.MonkeyP
 STORAGES = [
     ("nonsense", "a URL that cannot be parsed (not shown: it may hold a password). Write a URL such as postgresql+"),
     ("sqlite+aiosqlite:///x.db", "(No module named 'aiosqlite'). Install its driver"),
-    ("sqlite://", "is a database in memory, which keeps nothing"),
+    ("sqlite://", "is an in-memory database, which is lost when the run ends"),
     ("foo://bar", "foo://bar cannot be opened (Can't load plugin: sqlalchemy.dialects:foo). Write a URL such as"),
     ("redis://:secret@127.0.0.1/0", "redis://:***@127.0.0.1/0 cannot be opened", "Write a URL such as"),
     ("mssql+pymssql://u:secret@h/d", "(No module named 'pymssql'). Install its driver"),
     ("sqlite:////nowhere/at/all/x.db", "(unable to open database file). Its folder must exist and be writable."),
     ("sqlite:////proc/x.db", "(unable to open database file). Its folder must exist and be writable."),
-    ("postgresql+psycopg://u:secret@127.0.0.1:{port}/d", "u:***@127.0.0.1:", "refused", "Does the server run there"),
+    (
+        "postgresql+psycopg://u:secret@127.0.0.1:{port}/d",
+        "u:***@127.0.0.1:",
+        "refused",
+        "Check that the server is running",
+    ),
     ("postgresql+psycopg://u:se%20cret@127.0.0.1:{port}/d", "u:***@127.0.0.1:", "refused"),
     ("postgresql+psycopg://127.0.0.1:{port}/d?user=u&password=secret", "d?password=***&user=u cannot be"),
-    ("postgresql+psycopg://u:***@127.0.0.1:{port}/d", "No file keeps the password: set EPSEARCH_STORAGE to the whole"),
+    (
+        "postgresql+psycopg://u:***@127.0.0.1:{port}/d",
+        "Passwords are not stored in files: set EPSEARCH_STORAGE to the full",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from epsearch.engines.dispatcher import Arms
+from epsearch.engines.dispatcher import Dispatcher
 from epsearch.records.listener import Listener
 from epsearch.records.trial import Ending
 from epsearch.search.study import SharedStudy
@@ -35,19 +35,19 @@ class Engine:
         config = load_study(folder / "s.yaml", settings)
         storage = optuna.storages.RDBStorage(f"sqlite:///{folder}/s.db")
         self.studies = [SharedStudy(storage, config, optimizer, space) for optimizer, space in SPACES.items()]
-        self.arms = Arms(self.studies, Listener())
+        self.dispatcher = Dispatcher(self.studies, Listener())
 
     def run(self, trials: int) -> list[tuple[str, float, float | None]]:
         """Run as many trials; their cells."""
         found = []
         for _ in range(trials):
-            member = self.arms.ask()
-            if member is None:
+            assignment = self.dispatcher.ask()
+            if assignment is None:
                 break
-            study, asked = member
-            self.arms.report(member, 0, asked.cell.lr)
-            self.arms.tell(member, Ending(kind="finished"))
-            found.append((study.optimizer, asked.cell.lr, asked.cell.eps))
+            study, active = assignment
+            self.dispatcher.report(assignment, 0, active.cell.lr)
+            self.dispatcher.tell(assignment, Ending(kind="finished"))
+            found.append((study.optimizer, active.cell.lr, active.cell.eps))
         return found
 
 

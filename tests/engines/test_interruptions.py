@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from epsearch.search.queue import is_settled
+from epsearch.search.queue import is_done
 from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 
@@ -40,7 +40,7 @@ def trials_of(folder: StudyFolder) -> list[optuna.trial.FrozenTrial]:
 
 
 def settled_cells(folder: StudyFolder) -> Counter[tuple[float, float]]:
-    return Counter((t.params["lr"], t.params["eps"]) for t in trials_of(folder) if is_settled(t))
+    return Counter((t.params["lr"], t.params["eps"]) for t in trials_of(folder) if is_done(t))
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])

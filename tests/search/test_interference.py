@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import subprocess
+import time
 
 import optuna
 import pytest
@@ -71,7 +72,10 @@ def test_a_trial_is_ended_from_outside(state: TrialState, pruner: str, study_fol
 def test_the_study_is_deleted(study_folder: StudyFolder) -> None:
     """The baseline goes on; what is left is reported; the same command starts the deleted study again."""
     url, driver = begin(study_folder, search={"baselines": ["sgd_momentum"]})
-    wait_for_settled(url, 2, driver)
+    wait_for_settled(url, 1, driver)
+    # The second trial is the baseline's; the third is running.
+    while len(trials(url)) < 2:
+        time.sleep(0.1)
     optuna.delete_study(study_name="test", storage=open_storage(url))
     release(study_folder)
     out, err = driver.communicate(timeout=120)

@@ -17,8 +17,9 @@ from optuna.trial import TrialState
 
 from epsearch.core.errors import StudyError, UserError
 from epsearch.search import lease
-from epsearch.search.lease import LEASES, Driver, Lease
-from epsearch.search.queue import is_settled
+from epsearch.search.driver import Driver
+from epsearch.search.lease import LEASES, Lease
+from epsearch.search.queue import is_done
 from epsearch.search.storage import open_storage
 from tests.conftest import EPSEARCH, StudyFolder
 
@@ -181,14 +182,14 @@ def trials(url: str) -> list[optuna.trial.FrozenTrial]:
 
 def wait_for_settled(url: str, count: int, driver: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while sum(map(is_settled, trials(url))) < count:
+    while sum(map(is_done, trials(url))) < count:
         assert time.monotonic() < deadline
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.2)
 
 
 def assert_each_cell_once(url: str) -> None:
-    settled = Counter((t.params["lr"], t.params["eps"]) for t in trials(url) if is_settled(t))
+    settled = Counter((t.params["lr"], t.params["eps"]) for t in trials(url) if is_done(t))
     assert len(settled) == 12
     assert set(settled.values()) == {1}
     assert not [t for t in trials(url) if t.state in (TrialState.RUNNING, TrialState.WAITING)]

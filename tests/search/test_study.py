@@ -12,9 +12,10 @@ import pytest
 
 from epsearch.core.errors import UserError
 from epsearch.records.trial import ERROR_LIMIT, Ending, Trial
+from epsearch.search.active_trial import ActiveTrial
 from epsearch.search.results import SEED_EPOCHS, records
 from epsearch.search.storage import open_storage
-from epsearch.search.study import Asked, SharedStudy
+from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 from epsearch.study.file import load_study
 from epsearch.study.plan import spaces
@@ -40,16 +41,16 @@ class Opened:
 
     def train(self, *curves: list[float], kind: str = "finished", **ending: Any) -> Trial:
         """The record of a trial whose seeds reported these values after each epoch."""
-        asked = self.study.ask()
-        assert asked is not None
-        self.report(asked, *curves)
-        self.study.tell(asked, Ending(kind=kind, **ending))  # type: ignore[arg-type]
-        return self.trials[asked.number]
+        active = self.study.ask()
+        assert active is not None
+        self.report(active, *curves)
+        self.study.tell(active, Ending(kind=kind, **ending))  # type: ignore[arg-type]
+        return self.trials[active.number]
 
-    def report(self, asked: Asked, *curves: list[float]) -> None:
+    def report(self, active: ActiveTrial, *curves: list[float]) -> None:
         for seed_index, curve in enumerate(curves):
             for value in curve:
-                self.study.report(asked, seed_index, value)
+                self.study.report(active, seed_index, value)
 
     @property
     def trials(self) -> list[Trial]:
@@ -86,12 +87,12 @@ def test_seeds_that_report_more_often_than_planned(epochs: int | None, study_fol
 
 def test_a_trial_begun_again_counts_its_epochs_once(study_folder: StudyFolder) -> None:
     opened = Opened(study_folder, seeds=2)
-    asked = opened.study.ask()
-    assert asked is not None
-    opened.report(asked, [1, 2, 3, 4], [5, 6])
-    opened.study.begin_again(asked)
-    opened.report(asked, [1, 2, 3, 4], [5, 6, 7])
-    opened.study.tell(asked, Ending(kind="finished"))
+    active = opened.study.ask()
+    assert active is not None
+    opened.report(active, [1, 2, 3, 4], [5, 6])
+    active.restart()
+    opened.report(active, [1, 2, 3, 4], [5, 6, 7])
+    opened.study.tell(active, Ending(kind="finished"))
     (trial,) = opened.trials
     assert trial.curves == [[1, 2, 3, 4], [5, 6, 7]]
     assert (trial.value, trial.epochs) == (5.5, 7)
@@ -109,9 +110,9 @@ def test_wilcoxon_counts_the_epochs_that_were_trained(study_folder: StudyFolder)
 
 def test_a_trial_under_way_has_no_seeds_yet(study_folder: StudyFolder) -> None:
     opened = Opened(study_folder, seeds=2)
-    asked = opened.study.ask()
-    assert asked is not None
-    opened.report(asked, [1, 2])
+    active = opened.study.ask()
+    assert active is not None
+    opened.report(active, [1, 2])
     (trial,) = opened.trials
     assert (trial.state, trial.epochs, trial.seed_epochs, trial.curves) == ("running", 2, [], [])
 
@@ -129,12 +130,12 @@ def test_of_an_older_study_the_seeds_are_known_where_all_trained_as_long(
     planned: int | None, reports: list[float], curves: list[list[float]], study_folder: StudyFolder
 ) -> None:
     opened = Opened(study_folder, seeds=2, epochs=planned)
-    asked = opened.study.ask()
-    assert asked is not None
+    active = opened.study.ask()
+    assert active is not None
     for step, value in enumerate(reports, start=1):
-        asked.trial.report(value, step)
-    asked.trial.set_user_attr("seed_values", [2, 4])
-    opened.study.study.tell(asked.trial, 3.0)
+        active.trial.report(value, step)
+    active.trial.set_user_attr("seed_values", [2, 4])
+    opened.study.study.tell(active.trial, 3.0)
     (trial,) = opened.trials
     assert SEED_EPOCHS not in opened.study.study.trials[0].user_attrs
     assert trial.curves == curves

@@ -1,1 +1,1 @@
-"""Worker processes of this machine."""
+"""Trials in worker processes on this machine."""

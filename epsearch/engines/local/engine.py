@@ -1,4 +1,4 @@
-"""The Optuna engine: asks the study, has worker processes of this machine train, tells the study."""
+"""The Optuna engine: asks the study for trials, trains them in local worker processes, and tells the results."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from typing import Any
 
 from epsearch.core.errors import StudyError
 from epsearch.core.numbers import count
-from epsearch.engines.dispatcher import HOPELESS, Arms, Member
+from epsearch.engines.dispatcher import HOPELESS, Assignment, Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.local.pool import Pool, Worker, WorkerDied, wait
 from epsearch.records.listener import Listener
 from epsearch.records.trial import Ending
-from epsearch.search.study import Asked, SharedStudy
+from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 
 
@@ -25,7 +26,7 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
     """Run every trial that the studies have left.
 
     Raises:
-        StudyError: no trial gets anywhere; the cells are tried again by the next run.
+        StudyError: the first trials all failed; the next run retries them.
         optuna.exceptions.StorageInternalError: the storage could not be written.
     """
     engine = _Engine(studies, pool, together, listener)
@@ -33,14 +34,14 @@ def search(studies: Sequence[SharedStudy], pool: Pool, together: int, listener: 
         with Interrupts() as interrupts:
             engine.run(interrupts)
     except BaseException:
-        # Ctrl-C, a full disk: say in the storage, if it still listens, that these trials are under way no more.
+        # Ctrl-C, a full disk: best effort to mark running trials as lost.
         with contextlib.suppress(Exception):
             engine.lose_all()
         raise
 
 
 class OptunaEngine:
-    """Trials in worker processes of this machine."""
+    """Runs trials in worker processes on this machine."""
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._together = config.engine.together
@@ -54,7 +55,7 @@ class OptunaEngine:
         self._pool.__exit__(*details)
 
     def call(self, task: str) -> Any:
-        """Carry out a task in a worker."""
+        """Run a task in a worker."""
         return self._pool.call(task)
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
@@ -64,61 +65,65 @@ class OptunaEngine:
 
 class _Engine:
     def __init__(self, studies: Sequence[SharedStudy], pool: Pool, together: int, listener: Listener) -> None:
-        self._arms, self._pool, self._together, self._listener = Arms(studies, listener), pool, together, listener
-        # Every worker that is to be heard from: with the trials that it trains together, or none while it is still
-        # loading torch.
-        self._trials: dict[Worker, list[Member]] = {}
+        self._dispatcher, self._pool, self._together, self._listener = (
+            Dispatcher(studies, listener),
+            pool,
+            together,
+            listener,
+        )
+        # The workers that will send a message, with the trials they train together; none while they load torch.
+        self._trials: dict[Worker, list[Assignment]] = {}
         self._idle: list[Worker] = []
         # Trials whose process died, and how often.
-        self._again: deque[Member] = deque()
-        self._deaths: Counter[Asked] = Counter()
+        self._restarting: deque[Assignment] = deque()
+        self._deaths: Counter[ActiveTrial] = Counter()
         self._failed_starts = 0
 
     def run(self, interrupts: Interrupts) -> None:
-        left = self._arms.left
+        left = self._dispatcher.left
         for worker in self._pool.workers(math.ceil(left / self._together)) if left else []:
-            self._begin(worker)
+            self._start(worker)
         while any(self._trials.values()) or (self._trials and self._work_left):
             with interrupts.point():
                 answering = wait(self._trials)
             for worker in answering:
-                self._hear(worker)
+                self._handle_message(worker)
             for worker in [worker for worker in self._trials if worker.seconds_left <= 0]:
-                self._stop(worker)
+                self._handle_timeout(worker)
 
     def lose_all(self) -> None:
-        for study, asked in [*itertools.chain(*self._trials.values()), *self._again]:
-            study.tell(asked, Ending(kind="lost"))
+        for study, active in [*itertools.chain(*self._trials.values()), *self._restarting]:
+            study.tell(active, Ending(kind="lost"))
 
     @property
     def _work_left(self) -> bool:
-        return bool(self._again or self._arms.left)
+        return bool(self._restarting or self._dispatcher.left)
 
-    def _begin(self, worker: Worker) -> None:
+    def _start(self, worker: Worker) -> None:
         self._trials[worker] = []
         if worker.ready:
-            self._give(worker)
+            self._assign(worker)
 
-    def _give(self, worker: Worker) -> None:
-        """Send a worker its next trials; if there are none, it need not be heard from."""
-        # Noted as they are asked for: a failure on the way must not leave them RUNNING.
-        members = self._trials[worker] = []
-        if self._again:
-            # By itself: which of several took their process with it is not known.
-            members.append(self._again.popleft())
+    def _assign(self, worker: Worker) -> None:
+        """Send a worker its next trials; without any, it becomes idle."""
+        # Stored one by one: if asking for the next one fails, these are marked as lost.
+        assignments = self._trials[worker] = []
+        if self._restarting:
+            # Alone: which of several trials killed their process is not known.
+            assignments.append(self._restarting.popleft())
         else:
-            while len(members) < self._together and (member := self._arms.ask()) is not None:
-                members.append(member)
-        if members:
-            asked = [asked for _, asked in members]
-            worker.begin("trials", *zip(*((each.cell, each.checkpoint, each.number) for each in asked), strict=True))
+            while len(assignments) < self._together and (assignment := self._dispatcher.ask()) is not None:
+                assignments.append(assignment)
+        if assignments:
+            actives = [active for _, active in assignments]
+            worker.begin("trials", *zip(*((each.cell, each.checkpoint, each.number) for each in actives), strict=True))
         else:
             del self._trials[worker]
             self._idle.append(worker)
 
-    def _hear(self, worker: Worker) -> None:
-        """Take one message and answer it."""
-        members = self._trials[worker]
+    def _handle_message(self, worker: Worker) -> None:
+        """Receive one message and answer it."""
+        assignments = self._trials[worker]
         try:
             message = worker.receive()
         except WorkerDied as death:
@@ -134,61 +139,61 @@ class _Engine:
         kind, *content = message
         if kind == "ready":
             self._failed_starts = 0
-            self._give(worker)
+            self._assign(worker)
         elif kind == "report":
             index, seed_index, value = content
-            go_on = self._arms.report(members[index], seed_index, value)
-            if members[index][0].prunes:
-                worker.answer(go_on)
-        elif self._arms.independent:
-            # What is tried next does not depend on what came out: the worker shall not wait for the storage.
-            self._give(worker)
-            self._tell(members, content[0])
+            keep_going = self._dispatcher.report(assignments[index], seed_index, value)
+            if assignments[index][0].prunes:
+                worker.answer(keep_going)
+        elif self._dispatcher.independent:
+            # The next trial does not depend on these results: the worker need not wait for the storage.
+            self._assign(worker)
+            self._finish(assignments, content[0])
         else:
-            self._tell(members, content[0])
-            self._give(worker)
+            self._finish(assignments, content[0])
+            self._assign(worker)
 
-    def _tell(self, members: list[Member], endings: Sequence[Ending]) -> None:
-        """Tell how trials ended, all of them also where that ends the study."""
+    def _finish(self, assignments: list[Assignment], endings: Sequence[Ending]) -> None:
+        """Record how trials ended: all of them, even if one ends the study."""
         hopeless = None
         for ending in endings:
             try:
-                self._arms.tell(members.pop(0), ending)
+                self._dispatcher.tell(assignments.pop(0), ending)
             except StudyError as error:
                 hopeless = error
         if hopeless is not None:
             raise hopeless
 
-    def _stop(self, worker: Worker) -> None:
-        """Kill a worker whose trials take too long."""
+    def _handle_timeout(self, worker: Worker) -> None:
+        """Kill a worker whose trials exceed the time limit."""
         worker.kill()
-        members = self._trials[worker]
-        self._tell(members, [Ending(kind="timed_out", error=worker.overdue)] * len(members))
-        self._do_without(worker)
+        assignments = self._trials[worker]
+        self._finish(assignments, [Ending(kind="timed_out", error=worker.overdue)] * len(assignments))
+        self._release(worker)
 
     def _handle_death(self, worker: Worker, death: WorkerDied) -> None:
-        """Restart the trials of a worker whose process is gone or unusable, up to `engine.max_failures` times each."""
+        """Restart the trials of a worker that died or is unusable, up to `engine.max_failures` times each."""
         if not worker.ready:
             self._handle_failed_start(worker, death)
             return
-        members = self._trials[worker]
+        assignments = self._trials[worker]
         over: list[Ending] = []
-        for member, ending in zip(list(members), death.endings or [None] * len(members), strict=True):
-            study, asked = member
-            if ending is None and asked.taken is None and self._deaths[asked] < self._pool.max_failures:
-                self._deaths[asked] += 1
-                members.remove(member)
-                self._again.append(member)
-                study.begin_again(asked)
-                tries = f"{self._deaths[asked]} of {self._pool.max_failures}"
-                self._listener.stage(f"trial {asked.number} of {study.optimizer} restarts ({tries}): {death}")
+        for assignment, ending in zip(list(assignments), death.endings or [None] * len(assignments), strict=True):
+            study, active = assignment
+            if ending is None and active.interference is None and self._deaths[active] < self._pool.max_failures:
+                self._deaths[active] += 1
+                assignments.remove(assignment)
+                self._restarting.append(assignment)
+                active.restart()
+                tries = f"{self._deaths[active]} of {self._pool.max_failures}"
+                self._listener.stage(f"trial {active.number} of {study.optimizer} restarts ({tries}): {death}")
             else:
                 over.append(ending or Ending(kind="died", error=str(death)))
-        self._tell(members, over)
-        self._do_without(worker)
+        self._finish(assignments, over)
+        self._release(worker)
 
     def _handle_failed_start(self, worker: Worker, error: WorkerDied | StudyError) -> None:
-        """Continue with fewer workers where one cannot start, as when memory is short; try again where none can."""
+        """Continue with fewer workers if one cannot start, for example for lack of memory; retry if none can."""
         del self._trials[worker]
         if others := len(self._trials) + len(self._idle):
             self._pool.retire(worker)
@@ -197,14 +202,14 @@ class _Engine:
         self._failed_starts += 1
         if self._failed_starts >= HOPELESS or isinstance(error, StudyError):
             raise StudyError(f"no worker can start: {error}")
-        self._begin(self._pool.replace(worker))
+        self._start(self._pool.replace(worker))
 
-    def _do_without(self, worker: Worker) -> None:
-        """Give what a worker leaves to those that are idle, and to a new one."""
+    def _release(self, worker: Worker) -> None:
+        """Pass the remaining work to idle workers and a new one."""
         del self._trials[worker]
-        while self._idle and self._again:
-            self._begin(self._idle.pop())
+        while self._idle and self._restarting:
+            self._start(self._idle.pop())
         if self._work_left:
-            self._begin(self._pool.replace(worker))
+            self._start(self._pool.replace(worker))
         else:
             self._pool.retire(worker)

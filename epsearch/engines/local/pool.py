@@ -1,8 +1,8 @@
 """Worker processes and the pipes to them.
 
-A process of its own for each concurrent trial, also when there is one: a trial that crashes or is killed for memory
-takes nothing with it, and the driver needs no torch. They are started as `python -m`, not by `multiprocessing`, so
-that a script that calls `epsearch.run` needs no `if __name__ == "__main__"`.
+Every trial trains in a worker process, even with one worker: a trial that crashes or runs out of memory affects
+nothing else, and the driver does not need torch. Workers are started with `python -m` instead of `multiprocessing`, so
+that scripts that call `epsearch.run` need no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from epsearch.records.trial import Ending
 from epsearch.study.config import StudyConfig
 
 ENDING_SECONDS = 10
-"""A process that has closed its pipe is given so long to end."""
+"""Time for a process to end after it closed its pipe."""
 
 LONGEST_WAIT = 3600.0
-"""Seconds; poll() takes no more than some weeks."""
+"""Seconds; poll() overflows after some weeks."""
 
 
 class WorkerDied(Exception):
-    """A worker's process ended, or must, without an answer; the text says why and where its log is."""
+    """A worker process ended, or must end, without a result; the text gives the reason and the log file."""
 
     def __init__(self, reason: str, endings: Sequence[Ending | None] = ()) -> None:
         super().__init__(reason)
         self.endings = endings
-        """Of its trials, how those ended that were over by then, if it could still say so; None for the others."""
+        """The endings of its trials that were already over, if known; None for the others."""
 
 
 class Worker:
-    """One worker process; what the code in it prints goes to `log`."""
+    """One worker process; its output goes to `log`."""
 
     def __init__(self, config: StudyConfig, log: Path) -> None:
         self.log = log
@@ -72,11 +72,11 @@ class Worker:
 
     @property
     def seconds_left(self) -> float:
-        """Until its task has taken longer than `engine.trial_timeout`; infinite where there is no limit."""
+        """Time left until `engine.trial_timeout`; infinite without a limit."""
         return self._deadline - time.monotonic()
 
     def begin(self, *task: Any) -> None:
-        """Send the name and the arguments of a task; that the worker is dead is found when it is received from."""
+        """Send the name and arguments of a task. If the worker is dead, the next `receive` raises."""
         self._task += 1
         self._deadline = float("inf") if self._limit is None else time.monotonic() + self._limit
         self._send((self._task, *task))
@@ -86,18 +86,18 @@ class Worker:
         self._send(go_on)
 
     def receive(self) -> tuple[Any, ...] | None:
-        """The worker's next message: its kind and content; None for one of another process or task.
+        """The worker's next message: its kind and content; None if it comes from another process or task.
 
         Raises:
             WorkerDied: its process ended, or must not be used again.
-            UserError, StudyError: that the worker met.
+            UserError, StudyError: raised in the worker.
         """
         try:
             process, task, kind, *content = self.connection.recv()
         except (EOFError, OSError):
             raise self._died(self._end()) from None
         except Exception as error:
-            # Whatever the user's code did to the pipe, the driver outlives it.
+            # The driver survives whatever the user's code writes to the pipe.
             raise self._died(f"sent what cannot be read ({type(error).__name__}: {error!s:.100})") from error
         if (process, task) != (self._process.pid, self._task):
             return None
@@ -110,11 +110,11 @@ class Worker:
         return (kind, *content)
 
     def call(self, *task: Any) -> Any:
-        """Carry out one task and wait for its result.
+        """Run one task and wait for its result.
 
         Raises:
             WorkerDied: its process ended.
-            UserError, StudyError: that the worker met; or it took longer than `engine.trial_timeout`.
+            UserError, StudyError: raised in the worker, or it exceeded `engine.trial_timeout`.
         """
         try:
             while not self.ready:
@@ -130,14 +130,14 @@ class Worker:
 
     @property
     def overdue(self) -> str:
-        """What to say of a task that has taken too long."""
+        """The message for a task that exceeded the time limit."""
         return f"took longer than {(self._limit or 0) / 60:g} minutes, the limit that engine.trial_timeout sets"
 
     def kill(self) -> None:
-        """Kill the process and those that it started."""
+        """Kill the process and its children."""
         self.connection.close()
         if self._process.returncode is None:
-            # Not yet waited for, so that the number is its own.
+            # Not yet waited for, so the PID cannot have been reused.
             with contextlib.suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -151,7 +151,7 @@ class Worker:
             self.connection.send(message)
 
     def _end(self) -> str:
-        """How the process ended, whose end of the pipe is closed."""
+        """How a process ended that has closed its pipe."""
         try:
             code = self._process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -165,7 +165,7 @@ class Worker:
 
 
 def wait(workers: Iterable[Worker]) -> list[Worker]:
-    """The workers that have something to say; perhaps none, when the time of one is over."""
+    """The workers that sent a message; may be empty when a worker's time is over."""
     by_connection: dict[Any, Worker] = {worker.connection: worker for worker in workers}
     left = min(worker.seconds_left for worker in by_connection.values())
     timeout = None if left == float("inf") else min(max(left, 0.0), LONGEST_WAIT)
@@ -173,7 +173,7 @@ def wait(workers: Iterable[Worker]) -> list[Worker]:
 
 
 class Pool:
-    """Up to `size` workers, started when they are needed."""
+    """Up to `size` workers, started on demand."""
 
     def __init__(self, config: StudyConfig, size: int, logs: Path) -> None:
         self._config, self._size, self._logs = config, size, logs
@@ -184,17 +184,17 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # All before any is waited for: a wait may be interrupted.
+        # Kill all before waiting for any: a wait may be interrupted.
         for worker in self._workers:
             worker.kill()
         for worker in self._workers:
             worker.close()
 
     def call(self, *task: Any) -> Any:
-        """Carry out what comes before the trials; where its process dies, again in a new one.
+        """Run a task that comes before the trials; retry it in a new process if its process dies.
 
         Raises:
-            UserError, StudyError: that the task met, or its process died more than `engine.max_failures` times.
+            UserError, StudyError: raised by the task, or its process died more than `engine.max_failures` times.
         """
         for failures in itertools.count():
             (worker, *_) = self.workers(1)
@@ -206,20 +206,20 @@ class Pool:
                 self.replace(worker)
 
     def workers(self, wanted: int) -> list[Worker]:
-        """At least `wanted` workers, though never more than the pool's size; missing ones are started."""
+        """At least `wanted` workers, up to the pool's size; missing ones are started."""
         while len(self._workers) < min(wanted, self._size):
             log = self._logs / f"worker-{len(self._workers)}.log"
             self._workers.append(Worker(self._config, log))
         return list(self._workers)
 
     def replace(self, worker: Worker) -> Worker:
-        """Start a new worker in the place of a dead one."""
+        """Replace a dead worker with a new one."""
         worker.close()
         new = Worker(self._config, worker.log)
         self._workers[self._workers.index(worker)] = new
         return new
 
     def retire(self, worker: Worker) -> None:
-        """End a worker that is not replaced."""
+        """End a worker without replacing it."""
         worker.close()
         self._workers.remove(worker)

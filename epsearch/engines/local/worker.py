@@ -1,10 +1,10 @@
-"""The process that trains: `python -m epsearch.engines.local.worker FD`, at the other end of a driver's pipe.
+"""The process that trains: `python -m epsearch.engines.local.worker FD`, where FD is its end of the driver's pipe.
 
 The driver sends the study, then tasks: (number, "ready"), (number, "probe"), (number, "batches") or (number, "trials",
-cells, their checkpoints' files, their numbers). Every message back begins with the process's id and the task's number,
-which is 0 while the study is loaded. Then: ("ready",), once; ("result", value); ("error", exception);
-("unusable", reason, endings), after which the process ends; and ("report", index, seed_index, value), which the driver
-answers with whether to continue where the study has a pruner.
+cells, checkpoint files, trial numbers). Every message back starts with the process id and the task's number, which is 0
+while the study is loaded, followed by one of: ("ready",), once; ("result", value); ("error", exception);
+("unusable", reason, endings), after which the process ends; ("report", index, seed_index, value). With a pruner, the
+driver answers each report with whether to continue.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from epsearch.records.trial import Cell, Ending
 from epsearch.study.config import StudyConfig
 
 LOG_BYTES, KEPT_BYTES = 4 << 20, 1 << 20
-"""A longer log is cut to its end."""
+"""A log longer than the first is cut to its last part, of the second size."""
 
 WATCH_SECONDS = 0.5
-"""How often the driver and the log are looked at."""
+"""Interval for checking the driver and the log."""
 
 
 def main() -> None:
@@ -41,14 +41,14 @@ def main() -> None:
 
 
 class _Pipe:
-    """The worker's end of the pipe, for the process that was started alone.
+    """The worker's end of the pipe, closed to the processes that the user's code forks.
 
-    A child that the user's code forks, and that returns from it, would serve the driver as well.
+    A forked child that returns from the user's code would otherwise serve the driver too.
     """
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection, self._process, self._task = connection, os.getpid(), 0
-        # A child can neither write to the pipe nor keep it open when this process dies.
+        # A child can neither write to the pipe nor keep it open after this process dies.
         os.register_at_fork(after_in_child=connection.close)
         os.set_inheritable(connection.fileno(), False)
 
@@ -61,7 +61,7 @@ class _Pipe:
             raise DriverGone from error
 
     def receive(self) -> Any:
-        """What the driver sends next."""
+        """The driver's next message."""
         self._end_child()
         try:
             return self._connection.recv()
@@ -69,7 +69,7 @@ class _Pipe:
             raise DriverGone from error
 
     def next_task(self) -> Any:
-        """The name and the arguments of the driver's next task."""
+        """The name and arguments of the driver's next task."""
         self._task, *task = self.receive()
         return task
 
@@ -91,13 +91,13 @@ def _serve(pipe: _Pipe, log: Log) -> None:
 
 
 def _answer(pipe: _Pipe, kind: str, work: Callable[..., Any], *arguments: Any) -> None:
-    """Send what `work` returns, or how it failed."""
+    """Send the result of `work`, or its error."""
     try:
         message: tuple[Any, ...] = (kind, work(*arguments))
     except ProcessUnusable as error:
         message = ("unusable", str(error), error.endings)
     except (UserError, StudyError) as error:
-        # Not the exception itself: the driver cannot unpickle a class of the user's.
+        # Not the exception itself: the driver cannot unpickle the user's classes.
         message = ("error", (UserError if isinstance(error, UserError) else StudyError)(str(error)))
     pipe.send(*message)
     if message[0] == "unusable":
@@ -118,7 +118,7 @@ class _Worker:
         self._tasks = StudyTasks(self._config)
 
     def ready(self) -> None:
-        """The study is loaded."""
+        """Do nothing: the study is loaded."""
 
     def probe(self) -> Any:
         """Probe."""
@@ -135,13 +135,12 @@ class _Worker:
 
     def _report(self, index: int, seed_index: int, value: float) -> bool:
         self._pipe.send("report", index, seed_index, value)
-        # Without a pruner there is nothing to wait for: training does not stand still while the driver writes to its
-        # storage.
+        # Without a pruner, training continues while the driver writes to its storage.
         return bool(self._pipe.receive()) if self._asks else True
 
 
 def _watch(parent: int, log: Log) -> None:
-    """End soon after a driver that was killed, and keep the log from filling the disk."""
+    """Exit soon after the driver dies, and keep the log from filling the disk."""
     while os.getppid() == parent:
         with contextlib.suppress(OSError):
             log.cut()
@@ -150,16 +149,16 @@ def _watch(parent: int, log: Log) -> None:
 
 
 class Log:
-    """What the process prints, in a file that is open to be read and appended to."""
+    """The process's output, in a file open for reading and appending."""
 
     def __init__(self, descriptor: int) -> None:
-        # Of its own: the user's code may point standard output at another file.
+        # A duplicate: the user's code may redirect standard output.
         self._descriptor = os.dup(descriptor)
         self.trials: Sequence[int] = ()
-        """The numbers of those that print now."""
+        """The numbers of the trials that are training."""
 
     def cut(self) -> None:
-        """Cut a file that has grown too long to its end."""
+        """Cut a log that is too long to its last part."""
         found = os.fstat(self._descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size <= LOG_BYTES:
             return

@@ -1,6 +1,6 @@
-"""A run directory on its way from a cluster: as text that a job prints, and back as files.
+"""Transfer a run directory from a cluster: a job prints it as text, which is unpacked here.
 
-`python -m epsearch.engines.ray.archive DIR` prints it. What comes back may be anybody's.
+`python -m epsearch.engines.ray.archive DIR` prints it. The text that arrives is not trusted.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from epsearch.core.errors import UserError
 from epsearch.core.messages import one_line, shown
 
 CHECKPOINTS = "checkpoints"
-"""Folder of a run directory that is never fetched: resuming from a checkpoint runs whatever code is in it."""
+"""Folder that is never fetched: loading a checkpoint runs any code in it."""
 
 BEGIN, END = "-----BEGIN RUN DIRECTORY-----", "-----END RUN DIRECTORY-----"
 
 
 def write_out(directory: Path) -> None:
-    """Print a run directory as a tar file in base64: what `fetch` reads.
+    """Print a run directory as a tar file in base64, for `fetch`.
 
-    Left out are checkpoints, which only the cluster can go on from. The database is copied by SQLite's own backup: it
-    may be written meanwhile.
+    Checkpoints are left out: only the cluster resumes from them. The database is copied with SQLite's backup, as the
+    study may still be writing to it.
     """
     if not (directory / "study.yaml").exists():
-        sys.exit(f"{directory} is not there yet; the job's log says why.")
+        sys.exit(f"{directory} does not exist yet; see the job's log.")
     archive = io.BytesIO()
-    # Links as the files that they lead to: `unpack` takes no others.
+    # Follow links: `unpack` accepts only plain files.
     with (
         tarfile.open(fileobj=archive, mode="w:gz", dereference=True) as tar,
         tempfile.TemporaryDirectory() as scratch,
@@ -46,7 +46,7 @@ def write_out(directory: Path) -> None:
                 continue
             if name.suffix == ".db":
                 copy = Path(scratch) / name.name
-                # One that is damaged is sent as it is.
+                # A damaged database is sent as it is.
                 with (
                     contextlib.suppress(sqlite3.Error),
                     contextlib.closing(sqlite3.connect(path, timeout=60)) as here,
@@ -56,18 +56,18 @@ def write_out(directory: Path) -> None:
                     path = copy  # noqa: PLW2901 - the copy stands for it
             elif "db-" in name.suffix:
                 continue
-            # A trial may end meanwhile, and what was its file be gone.
+            # A trial may end in the meantime and delete its file.
             with contextlib.suppress(FileNotFoundError):
                 tar.add(path, arcname=str(name))
     print(BEGIN, base64.encodebytes(archive.getvalue()).decode(), END, sep="\n", flush=True)
 
 
 def unpack(archive: str, directory: Path) -> list[str]:
-    """Write the files of `write_out` below `directory`; the names of checkpoints, which are left out.
+    """Write the files of `write_out` below `directory`; return the names of checkpoints, which are skipped.
 
     Raises:
-        UserError: it is damaged, or has anything but plain files below it. Then nothing is written.
-        OSError: it cannot be written here.
+        UserError: the archive is damaged, or contains anything but plain files below it. Nothing is written then.
+        OSError: the files cannot be written.
     """
     try:
         content = gzip.decompress(base64.b64decode(archive))
@@ -90,7 +90,7 @@ def unpack(archive: str, directory: Path) -> list[str]:
 def _safe(member: tarfile.TarInfo, directory: Path) -> PurePosixPath:
     """The path of a plain file that stays below `directory`.
 
-    By hand, as `tarfile.data_filter` is missing from Python 3.11.2, and lets links in.
+    Not `tarfile.data_filter`: Python 3.11.2 does not have it, and it allows links.
     """
     path = PurePosixPath(member.name)
     inside = path.parts and not path.is_absolute() and ".." not in path.parts

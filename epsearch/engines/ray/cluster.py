@@ -1,4 +1,4 @@
-"""The Ray that a study's trials run on: one started for this run on this machine, or a cluster that is there."""
+"""Connect to the Ray that runs a study's trials: started on this machine for the run, or an existing cluster."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import Any
 
 import ray
 
-from epsearch.core.environment import STORAGE_VARIABLE
+from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import one_line
+from epsearch.engines.ray import patches
 from epsearch.engines.ray.package import needs_folder, runtime_environment
 from epsearch.engines.ray.watch import Watch, check_reachable
 from epsearch.study.config import StudyConfig
@@ -26,29 +27,29 @@ from epsearch.workloads.data_folder import DATA_VARIABLE
 CONNECT_SECONDS = 10
 
 JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Where Ray tells a submitted job's driver, in JSON, what the job was submitted with."""
+"""Environment variable in which Ray passes a submitted job's settings, as JSON, to its driver."""
 
 
 @contextmanager
 def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
-    """Within, Ray is there; what was started for it is ended. A Ray that this process uses already is left as it is.
+    """Within, this process is connected to Ray; a Ray that was started here is stopped. An existing connection is kept.
 
-    Gives where a worker finds the study's folder: the same path as here, or one that begins where Ray has unpacked
-    what it brought there. `watch` looks after Ray until it is ended.
+    Yields the path of the study's folder on a worker: the same as here, or relative to where Ray unpacks the code.
+    `watch` checks Ray meanwhile.
 
     Raises:
-        UserError: no cluster is at the address, or the study's folder cannot be sent there.
+        UserError: no cluster answers at the address, or the study's folder cannot be sent to it.
         StudyError: Ray does not start on this machine.
     """
     if ray.is_initialized():
         yield config.folder
         return
-    _silence_ray_logs()
+    patches.silence_raylet_logs()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.engine.address is None:
         with contextlib.ExitStack() as stack:
             try:
-                # Sockets are made below: a path of at most 107 bytes, and the usual TMPDIR may be long.
+                # Socket paths are limited to 107 bytes, and TMPDIR may be long.
                 temporary = tempfile.TemporaryDirectory(prefix="epsearch-", dir="/tmp", ignore_cleanup_errors=True)
                 session = stack.enter_context(temporary)
                 stack.callback(watch.end)
@@ -68,7 +69,7 @@ def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
     environment: dict[str, Any] = {"env_vars": {key: os.environ[key] for key in (DATA_VARIABLE,) if key in os.environ}}
     folder = config.folder
     if _brought_along():
-        # A submitted job: what is in its working folder is on every machine already.
+        # A submitted job: its working directory is already on every machine.
         folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     elif needs_folder(config):
         environment |= runtime_environment(folder)
@@ -79,13 +80,13 @@ def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
     except ray.exceptions.RuntimeEnvSetupError as error:
         raise UserError(
             f"{config.where('workload')}: the study's folder, {config.folder}, could not be sent to the cluster "
-            f"({one_line(error)}). Ray takes at most 500 MB; a .gitignore there names what stays behind."
+            f"({one_line(error)}). Ray takes at most 500 MB; list files to exclude in a .gitignore there."
         ) from error
     except Exception as error:
         raise UserError(
-            f"{config.where('engine.address')}: {config.engine.address} is no Ray cluster that answers "
+            f"{config.where('engine.address')}: no Ray cluster answers at {config.engine.address} "
             f"({one_line(error)}). Start one with ray start --head; for one that asks for a token "
-            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key, and the run has a Ray of its own."
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN; or remove the key to start Ray on this machine."
         ) from error
     try:
         watch.start(ray.get_runtime_context().gcs_address)
@@ -96,39 +97,22 @@ def connected(config: StudyConfig, watch: Watch) -> Iterator[Path]:
 
 
 def _brought_along() -> bool:
-    """Whether this process is a job's, whose folder Ray has packed."""
+    """Whether this process is a job whose folder Ray has packed."""
     job = json.loads(os.environ.get(JOB_VARIABLE) or "{}")
     return "working_dir" in (job.get("runtime_env") or {})
 
 
-def _silence_ray_logs() -> None:
-    """What raylets say of a worker's death, paragraphs of it, the driver prints whatever `log_to_driver` is."""
-    if hasattr(ray._private.worker, "print_to_stdstream"):
-        ray._private.worker.print_to_stdstream = lambda *_, **__: None
-
-
-@contextmanager
-def no_storage_variable() -> Iterator[None]:
-    """Within, the environment has no storage: other processes and machines must not learn its password."""
-    storage = os.environ.pop(STORAGE_VARIABLE, None)
-    try:
-        yield
-    finally:
-        if storage is not None:
-            os.environ[STORAGE_VARIABLE] = storage
-
-
 def room(config: StudyConfig) -> int:
-    """How many trials the nodes have room for, if nothing else runs there."""
-    asked = config.engine.resources
-    return sum(_room(node["Resources"], asked.cpu, asked.gpu) for node in _nodes())
+    """How many trials fit on the nodes if nothing else runs there."""
+    needed = config.engine.resources
+    return sum(_room(node["Resources"], needed.cpu, needed.gpu) for node in _nodes())
 
 
 def check_room(config: StudyConfig) -> None:
-    """Refuse what would wait for ever.
+    """Refuse resources that no node has: the trials would wait forever.
 
     Raises:
-        UserError: no node has what a trial asks for; the message says what nodes there are.
+        UserError: no node has a trial's resources; the message lists the nodes.
     """
     if room(config):
         return
@@ -137,10 +121,10 @@ def check_room(config: StudyConfig) -> None:
         f"{node['Resources'].get('GPU', 0):g} GPUs"
         for node in _nodes()
     )
-    asked = config.engine.resources
+    needed = config.engine.resources
     raise UserError(
-        f"{config.where('engine.resources')}: no node has room for a trial, which asks for {asked.cpu:g} CPUs and "
-        f"{asked.gpu:g} GPUs. Nodes: {'; '.join(nodes)}. Ask for less, or add a node that has it."
+        f"{config.where('engine.resources')}: no node has room for a trial, which needs {needed.cpu:g} CPUs and "
+        f"{needed.gpu:g} GPUs. Nodes: {'; '.join(nodes)}. Request less, or add a larger node."
     )
 
 
@@ -149,7 +133,7 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _room(node: Mapping[str, float], cpu: float, gpu: float) -> int:
-    # A share of a GPU is a share of one of them. Ray counts in ten-thousandths: three times 0.1 are 0.3.
+    # A share of a GPU is a share of one GPU. Ray counts in ten-thousandths: three times 0.1 is 0.3.
     gpus = node.get("GPU", 0.0)
     of_gpus = math.inf if not gpu else gpus // gpu if gpu >= 1 else gpus * math.floor(1 / gpu + 1e-6)
     return int(min(math.floor(node.get("CPU", 0.0) / cpu + 1e-6), of_gpus))

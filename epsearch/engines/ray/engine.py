@@ -1,4 +1,4 @@
-"""The Ray engine: Ray Tune runs the trials, on one machine or many; what it asks and tells is the same study."""
+"""The Ray engine: Ray Tune runs the trials of the same study, on one machine or a cluster."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from ray import tune
 
 from epsearch.core.errors import ProcessUnusable, StudyError, UserError
 from epsearch.core.messages import one_line
-from epsearch.engines.dispatcher import Arms
+from epsearch.engines.dispatcher import Dispatcher
 from epsearch.engines.interrupts import Interrupts
+from epsearch.engines.logs import Logs
 from epsearch.engines.ray import cluster as ray_cluster
-from epsearch.engines.ray.dialogue import TIMED_OUT, Abandoned, Dialogue
-from epsearch.engines.ray.logs import Logs
+from epsearch.engines.ray import patches
+from epsearch.engines.ray.driver import TIMED_OUT, StudyAborted, TuneDriver
 from epsearch.engines.ray.metrics import Metered
-from epsearch.engines.ray.trainable import carry_out
 from epsearch.engines.ray.tuner import run_trials
 from epsearch.engines.ray.watch import Watch
+from epsearch.engines.ray.worker_tasks import run_task
 from epsearch.records.listener import Listener
 from epsearch.search.study import SharedStudy
 from epsearch.study.config import StudyConfig
 
 
 class RayEngine:
-    """Trials by Ray Tune. Ray is started, or the cluster reached, when it is first needed."""
+    """Runs trials with Ray Tune. Starts Ray, or connects to the cluster, on first use."""
 
     def __init__(self, config: StudyConfig, logs: Path) -> None:
         self._config, self._logs = config, Logs(logs)
@@ -45,10 +46,10 @@ class RayEngine:
         self._stack.close()
 
     def call(self, task: Literal["probe", "batches"]) -> Any:
-        """Carry out a task where a trial would run, with what a trial is given.
+        """Run a task where a trial would run, with a trial's resources.
 
         Raises:
-            UserError, StudyError: that the task met; its processes died, or it took longer than a trial may.
+            UserError, StudyError: raised by the task; or its processes died, or it exceeded the time limit.
         """
         self._connect()
         engine = self._config.engine
@@ -56,8 +57,8 @@ class RayEngine:
             num_cpus=engine.resources.cpu,
             num_gpus=engine.resources.gpu,
             max_retries=engine.max_failures,
-            max_calls=1,  # a process that must not train again takes no trial
-        )(carry_out)
+            max_calls=1,  # a new process for each task: an unusable one must not train again
+        )(run_task)
         for _ in range(engine.max_failures + 1):
             result, printed = self._result(task, remote.remote(self._study, task))
             self._logs.write(task, printed)
@@ -83,28 +84,30 @@ class RayEngine:
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
-        settled, left = sum(study.settled for study in studies), sum(study.left for study in studies)
+        settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
         if not left:
             return
+        if (warning := patches.unsupported()) is not None:
+            listener.stage(warning)
         self._connect()
         metered = Metered(listener, self._config, settled, left)
-        dialogue = Dialogue(Arms(studies, metered), self._config, self._logs, metered, self._watch)
+        driver = TuneDriver(Dispatcher(studies, metered), self._config, self._logs, metered, self._watch)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:
-                run_trials(self._config, self._study, dialogue, interrupts, folder)
-        except Abandoned as abandoned:
-            dialogue.lose_all()
-            raise abandoned.cause from None
+                run_trials(self._config, self._study, driver, interrupts, folder)
+        except StudyAborted as aborted:
+            driver.lose_all()
+            raise aborted.cause from None
         except (tune.TuneError, ray.exceptions.RayError, OSError) as error:
-            # What of our own goes wrong is abandoned: an OSError is of Ray's connections or of Tune's files.
-            dialogue.lose_all()
+            # epsearch's own errors arrive as StudyAborted: an OSError here comes from Ray or Tune.
+            driver.lose_all()
             raise StudyError(
                 f"Ray gave up: {type(error).__name__}: {one_line(error)}. Finished trials are saved; rerun the same "
                 "command to resume."
             ) from error
         except BaseException:
-            # Ctrl-C: say in the storage, if it still listens, that these trials are under way no more.
-            dialogue.lose_all()
+            # Ctrl-C: best effort to mark running trials as lost.
+            driver.lose_all()
             raise
 
     def _connect(self) -> None:
@@ -116,6 +119,6 @@ class RayEngine:
 
 
 def _for_workers(config: StudyConfig, folder: Path) -> StudyConfig:
-    """The study with its folder as the workers have it, and without its storage."""
+    """The study with the folder's path on the workers, and without its storage."""
     workload = config.workload.model_copy(update={"folder": str(folder)})
     return config.without_storage().model_copy(update={"workload": workload})

@@ -1,4 +1,4 @@
-"""A study as metrics of Ray, which every node of a cluster serves to Prometheus, with `ray_` before their names."""
+"""A study's progress as Ray metrics, which every node serves to Prometheus with the prefix `ray_`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from epsearch.study.config import StudyConfig
 
 
 class Metered(Relay):
-    """Passes on to `listener` what it hears of the trials, and keeps count of it.
+    """Counts trials and epochs, and passes every event on to `listener`.
 
-    - `epsearch_trials{study, state}`: trials of this run that are running or ended so (finished, pruned, diverged,
-      raised, died); those that earlier runs settled (settled); those still to come (left).
+    - `epsearch_trials{study, state}`: trials of this run by state (running, finished, pruned, diverged, raised,
+      died); trials that earlier runs have done (settled); trials not yet started (left).
     - `epsearch_epochs_total{study}`: epochs trained; epochs per second are its `rate()`.
     - `epsearch_best_value{study, optimizer}`: the best value of this run's trials.
     """
@@ -33,31 +33,31 @@ class Metered(Relay):
         )
         for metric in (self._trials, self._epochs, self._best_value):
             metric.set_default_tags(tags)
-        self._show()
+        self._emit()
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
-        """From those left to those running."""
+        """Move a trial from left to running."""
         super().trial_started(optimizer, number, cell)
         self._states["left"] -= 1
         self._states["running"] += 1
-        self._show()
+        self._emit()
 
     def trial_reported(self, optimizer: str, number: int, epochs: int, value: float) -> None:
-        """One epoch more. The rest is told anew: what Ray lost on the way stands there until the next telling."""
+        """Count an epoch. Re-emit gauges: Ray may drop updates."""
         super().trial_reported(optimizer, number, epochs, value)
         self._epochs.inc()
-        self._show()
+        self._emit()
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
-        """From those running to those that ended so."""
+        """Move a trial from running to its ending."""
         super().trial_ended(optimizer, number, cell, ending, value)
         self._states["running"] -= 1
         self._states[ending.kind] += 1
         if value is not None:
             self._best[optimizer] = max(self._best.get(optimizer, value), value, key=lambda x: self._sign * x)
-        self._show()
+        self._emit()
 
-    def _show(self) -> None:
+    def _emit(self) -> None:
         for state, count in self._states.items():
             self._trials.set(count, {"state": state})
         for optimizer, best in self._best.items():

@@ -1,4 +1,4 @@
-"""What of a study travels to the machines of a Ray cluster: one's own code, and the packages that it needs."""
+"""Package a study for a Ray cluster: the user's code, and the packages that it needs."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from epsearch.study.config import StudyConfig
 
 EXCLUDED = (
     *("runs/", ".git/", ".venv/", "venv/", "__pycache__/", ".*_cache/", "*.egg-info/"),
-    # Ray's own sessions and packages: where it makes one below the folder, it would pack it into itself without end.
+    # Ray's sessions and packages: one below the folder would be packed into itself.
     *("session_????-??-??_??-??-??_*/", "*_ray_pkg_*"),
 )
-"""Of a folder, what is no code (in .gitignore's words; what a .gitignore there names stays behind too)."""
+"""Files that are not code, as .gitignore patterns; the folder's own .gitignore applies too."""
 
 REQUIREMENTS = "requirements.txt"
 
 
 def needs_folder(config: StudyConfig) -> bool:
-    """Whether the study is more than its file: a module of one's own, or data beside it."""
+    """Whether the study needs more than its file: your own module, or data beside it."""
     section = config.workload
     beside = section.path is not None and not Path(section.path).expanduser().is_absolute()
     return section.train is not None or section.object is not None or beside

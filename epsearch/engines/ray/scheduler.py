@@ -1,4 +1,4 @@
-"""The scheduler that Ray Tune reports to: it reports to the study and its pruner."""
+"""The scheduler for Ray Tune: passes results to the study, which decides whether a trial continues."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from epsearch.core.imports import load_object
 from epsearch.core.messages import one_line
-from epsearch.engines.ray.dialogue import Dialogue
+from epsearch.engines.ray.driver import TuneDriver
 from epsearch.engines.ray.searcher import DriverOnly
 from epsearch.registry.samplers import SCHEDULERS
 from epsearch.study.config import StudyConfig
 
 
 class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
-    """Tune's scheduler: the study is told, and its pruner stops trials, or one of Ray's schedulers for each arm."""
+    """Tune's scheduler. Trials are stopped by the study's pruner, or by one of Ray's schedulers for each optimizer."""
 
-    def __init__(self, dialogue: Dialogue, config: StudyConfig, deaths: dict[str, str]) -> None:
+    def __init__(self, driver: TuneDriver, config: StudyConfig, deaths: dict[str, str]) -> None:
         super().__init__()
-        self._dialogue, self._config, self._deaths = dialogue, config, deaths
+        self._driver, self._config, self._deaths = driver, config, deaths
         self._schedulers: dict[str, TrialScheduler] = {}
         self._last: dict[str, dict[str, float]] = {}
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is to start, or, since its process died, to start again."""
-        trial.set_config({**trial.config, "checkpoint": self._dialogue.checkpoint(trial.trial_id)})
+        """A trial starts, or restarts after its process died."""
+        trial.set_config({**trial.config, "checkpoint": self._driver.checkpoint(trial.trial_id)})
         if (death := self._deaths.get(trial.trial_id)) is not None:
-            self._dialogue.restarts(trial.trial_id, trial.num_failures, death)
+            self._driver.restarts(trial.trial_id, trial.num_failures, death)
         elif (scheduler := self._scheduler(trial)) is not None:
             scheduler.on_trial_add(tune_controller, trial)
         self._last.setdefault(trial.trial_id, {})
@@ -40,12 +40,12 @@ class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
         def judge(step: int, value: float) -> bool:
             if scheduler is None:
                 return True
-            self._last[trial.trial_id] = said = {"training_iteration": step, "value": value}
-            return bool(scheduler.on_trial_result(tune_controller, trial, said) != TrialScheduler.STOP)
+            self._last[trial.trial_id] = latest = {"training_iteration": step, "value": value}
+            return bool(scheduler.on_trial_result(tune_controller, trial, latest) != TrialScheduler.STOP)
 
-        if self._dialogue.hear(trial.trial_id, result, judge):
+        if self._driver.handle_result(trial.trial_id, result, judge):
             return str(TrialScheduler.CONTINUE)
-        # Tune remembers every trial; the bytes of a checkpoint shall not stay with it.
+        # Tune keeps every trial's config: drop the checkpoint's bytes.
         trial.set_config({**trial.config, "checkpoint": None})
         return str(TrialScheduler.STOP)
 
@@ -55,11 +55,11 @@ class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
             scheduler.on_trial_complete(tune_controller, trial, last)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Its process died; whether it starts again, Tune knows."""
-        self._deaths[trial.trial_id] = self._dialogue.death(trial.trial_id) or _death(trial)
+        """A trial's process died; Tune decides whether it restarts."""
+        self._deaths[trial.trial_id] = self._driver.handle_death(trial.trial_id) or _death(trial)
 
     def _scheduler(self, trial: Any) -> TrialScheduler | None:
-        """Ray's scheduler of the trial's arm: baselines are not stopped for what the searched optimizer reaches."""
+        """Ray's scheduler for the trial's optimizer: baselines are not compared with the searched optimizer."""
         row = SCHEDULERS.get(self._config.engine.pruner)
         arm = trial.config["cell"]["optimizer"]
         if row is not None and arm not in self._schedulers:
@@ -73,11 +73,11 @@ class StudyScheduler(DriverOnly, FIFOScheduler):  # type: ignore[misc]
 
 
 def _death(trial: Any) -> str:
-    """Why a trial's process died, in one line, from the file that Tune keeps of it."""
+    """Why a trial's process died, in one line, from Tune's error file."""
     try:
-        told = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace").rpartition("Failure # ")[2]
     except (OSError, TypeError):
-        told = ""
-    # Before that are the names that Ray has for the process.
-    _, because, reason = told.partition("The actor is dead because ")
-    return f"its worker process died: {one_line(reason if because else told)}"
+        text = ""
+    # Before this come Ray's ids of the process.
+    _, because, reason = text.partition("The actor is dead because ")
+    return f"its worker process died: {one_line(reason if because else text)}"

@@ -1,4 +1,4 @@
-"""The searcher that Ray Tune asks: it asks the study."""
+"""The searcher for Ray Tune: takes trials from the study."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from epsearch.engines.ray.dialogue import Dialogue
+from epsearch.engines.ray.driver import TuneDriver
 
 
 class DriverOnly:
-    """An object of the driver's: Tune pickles its Tuner, for a restore that nobody will ask for."""
+    """Driver-only state, not pickled: Tune pickles its Tuner for a restore that epsearch does not use."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class StudySearcher(DriverOnly, Searcher):  # type: ignore[misc]
-    """Tune's searcher: the study is asked what to try."""
+    """Tune's searcher: asks the study for trials."""
 
-    def __init__(self, dialogue: Dialogue, deaths: dict[str, str]) -> None:
+    def __init__(self, driver: TuneDriver, deaths: dict[str, str]) -> None:
         super().__init__()
-        self._dialogue, self._deaths = dialogue, deaths
+        self._driver, self._deaths = driver, deaths
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The configuration of the next trial; None for nothing now."""
-        return self._dialogue.ask(trial_id)
+        """The configuration of the next trial; None if none may start now."""
+        return self._driver.next_config(trial_id)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Of any other end the scheduler has heard."""
+        """End a trial that Tune gave up on; the scheduler handles every other end."""
         if error:
-            self._dialogue.bury(trial_id, self._deaths.get(trial_id, "its worker process died"))
+            self._driver.handle_final_death(trial_id, self._deaths.get(trial_id, "its worker process died"))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the study is in its storage."""
+        """Do nothing: the study is in its storage."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as with `save`."""
+        """Do nothing, as `save`."""

@@ -1,4 +1,4 @@
-"""Whether the Ray that a study runs on is still there."""
+"""Watch whether the Ray cluster that runs a study is still alive."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ import time
 from epsearch.core.errors import StudyError
 from epsearch.core.messages import one_line
 
-LOOK_SECONDS = 5
+POLL_SECONDS = 5
 
 GONE_SECONDS = 30
-"""A Ray whose head has not answered for so long is given up."""
+"""After this long without an answer from Ray's head, the study ends."""
 
 LAST_SECONDS = 50
-"""By now, this process ends in any case. After 60 seconds Ray would end it, with words of its own alone."""
+"""After this long, end the process. After 60 seconds Ray itself would end it, without epsearch's message."""
 
 
 def check_reachable(address: str, seconds: float) -> None:
-    """Raise an OSError where nothing listens at host:port within some seconds; Ray would try for minutes."""
+    """Raise an OSError if nothing listens at host:port within `seconds`; Ray would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()
 
 
 class Watch:
-    """Asks every few seconds, in a thread, whether Ray's head is there.
+    """Checks every few seconds, in a thread, whether Ray's head answers.
 
-    The engine checks what was found, and ends the study in order. Without its head, though, most calls to Ray do not
-    return, and cannot be interrupted: then the thread ends the process.
+    The engine calls `check` and ends the study in order. Without a head, however, most calls to Ray neither return nor
+    can be interrupted: then the thread ends the process.
     """
 
     def __init__(self) -> None:
         self.answers = True
-        """Whether the head answered when last asked."""
+        """Whether the head answered the last check."""
         self._gone: str | None = None
         self._ended = threading.Event()
 
     def start(self, address: str) -> None:
-        """Ask from now on, at this host:port."""
+        """Start checking this host:port."""
         threading.Thread(target=self._run, args=(address,), daemon=True).start()
 
     def end(self) -> None:
-        """Ask no more."""
+        """Stop checking."""
         self._ended.set()
 
     def check(self) -> None:
-        """Make sure that Ray is still there.
+        """Check that Ray is still there.
 
         Raises:
             StudyError: its head has not answered for `GONE_SECONDS`.
@@ -59,7 +59,7 @@ class Watch:
 
     def _run(self, address: str) -> None:
         answered = time.monotonic()
-        while not self._ended.wait(LOOK_SECONDS):
+        while not self._ended.wait(POLL_SECONDS):
             try:
                 check_reachable(address, 2)
             except OSError as error:

@@ -39,7 +39,8 @@ class EngineSection(Section):
     """How trials are scheduled and run."""
 
     name: one_of("engine", list(ENGINES)) = "optuna"  # type: ignore[valid-type]
-    """optuna: worker processes on this machine. ray: Ray Tune, on this machine or a cluster."""
+    """optuna: worker processes on this machine. ray: Ray Tune, on this machine or a cluster. inline: this process, for
+    debugging."""
     sampler: one_of("sampler", list(SAMPLERS)) = "grid"  # type: ignore[valid-type]
     """grid, or an Optuna sampler; `epsearch list` shows all."""
     pruner: one_of("pruner", [*PRUNERS, *SCHEDULERS]) = "none"  # type: ignore[valid-type]

@@ -139,7 +139,7 @@ def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
     assert complete(study_folder) == {eps: eps + 1 for eps in (1e-8, 1e-6, 1e-4)}
-    assert re.search(r"trial 1 of adam restarts \(1 of 2\): out of memory \(.*use fewer workers", result.stdout)
+    assert re.search(r"trial 0 of adam restarts \(1 of 2\): out of memory \(.*use fewer workers", result.stdout)
 
 
 @pytest.mark.thorough
@@ -241,7 +241,7 @@ def test_a_trial_that_hangs(study_folder: StudyFolder) -> None:
     expected = "took longer than 0.05 minutes, the limit that engine.trial_timeout sets"
     assert f"timed_out: {expected}" in result.stdout
     assert complete(study_folder) == {1e-8: 1e-8, 1e-4: 1e-4}
-    hung = trials_of(study_folder)[1]
+    (hung,) = (trial for trial in trials_of(study_folder) if trial.params["eps"] == 1e-6)
     assert (hung.user_attrs["fail_reason"], hung.user_attrs["error"]) == ("timed_out", expected)
     assert not list((study_folder.run_directory / "checkpoints").iterdir())
     for pid in (study_folder.path / "pids").read_text().split():
@@ -304,7 +304,7 @@ def test_a_trial_that_exits(study_folder: StudyFolder) -> None:
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
     assert complete(study_folder) == {1e-8: 1e-8, 1e-4: 1e-4}
-    failed = trials_of(study_folder)[1].user_attrs
+    (failed,) = (t.user_attrs for t in trials_of(study_folder) if t.params["eps"] == 1e-6)
     assert (failed["fail_reason"], failed["error"]) == ("raised", "SystemExit: enough")
     assert 'sys.exit("enough")' in log_of(study_folder)
 

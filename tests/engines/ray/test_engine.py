@@ -334,9 +334,9 @@ def test_mistakes_of_the_user(ray_folder: RayFolder) -> None:
 
     impossible = ray_folder.run("--set", "engine.resources.gpu=3")
     assert impossible.returncode == 2
-    assert "no node has room for a trial, which asks for 1 CPUs and 3 GPUs" in impossible.stderr
+    assert "no node has room for a trial, which needs 1 CPUs and 3 GPUs" in impossible.stderr
     for address, reason in (("auto", "Could not find any running Ray"), ("127.0.0.1:6", "Connection refused")):
         nowhere = ray_folder.run("--set", f"engine.address={address}")
         assert nowhere.returncode == 2
-        assert f"{address} is no Ray cluster that answers" in nowhere.stderr
+        assert f"no Ray cluster answers at {address}" in nowhere.stderr
         assert reason in nowhere.stderr

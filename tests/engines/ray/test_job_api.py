@@ -176,7 +176,7 @@ def test_the_name_in_a_jobs_metadata_is_a_studys(api: JobApi, command_line: Comm
     api.metadata["epsearch_study"] = name
     api.printed = archive(*PLAIN)
     message = command_line.refuses("fetch", "sent-1")
-    assert message.startswith("sent-1: the name of its study is refused: ")
+    assert message.startswith("sent-1: the study's name is not allowed: ")
     assert files_below(command_line.folder) == []
     assert not Path("/tmp/epsearch-evil").exists()
 
@@ -197,7 +197,7 @@ def test_a_place_that_cannot_be_written(api: JobApi, command_line: CommandLine) 
     api.printed = archive(*PLAIN)
     code, out, err = command_line("fetch", "sent-1")
     assert (code, out) == (1, "")
-    assert err.startswith("epsearch: runs/sent: the run directory of sent-1 could not be written there")
+    assert err.startswith("epsearch: runs/sent: could not write the run directory of sent-1")
     assert "Traceback" not in err
 
 
@@ -265,7 +265,7 @@ def test_an_api_that_answers_nonsense(api: JobApi, command_line: CommandLine, ki
 @pytest.mark.parametrize("command", ["status", "logs", "stop", "fetch"])
 def test_an_unknown_job(api: JobApi, command_line: CommandLine, command: str) -> None:
     message = command_line.refuses(command, "nothing")
-    assert message == f"nothing: no such job at {api.address}. There are: sent-1 (succeeded)."
+    assert message == f"nothing: there is no such job at {api.address}. Jobs: sent-1 (succeeded)."
 
 
 def test_a_connection_that_breaks_while_a_job_is_followed(api: JobApi, command_line: CommandLine) -> None:
@@ -273,7 +273,7 @@ def test_a_connection_that_breaks_while_a_job_is_followed(api: JobApi, command_l
     code, _, err = command_line("logs", "--follow", "sent-1")
     assert code == 1
     assert err.startswith(f"epsearch: {api.address}: the connection broke (")
-    assert "the job goes on: epsearch status|logs|stop|fetch sent-1" in err
+    assert "the job continues: epsearch status sent-1 --address " in err
 
 
 def test_no_secret_is_sent(api: JobApi, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +292,7 @@ def test_no_secret_is_sent(api: JobApi, command_line: CommandLine, monkeypatch: 
     assert not [text for text in everything if SECRET.encode() in text]
     assert SECRET not in out + err
     (job,) = [json.loads(body) for text, body in api.received if text.startswith("POST")]
-    assert "epsearch.cli.main run study.yaml --set training.epochs=3 --set engine.address=auto" in job["entrypoint"]
+    assert "python3 -m epsearch run study.yaml --set training.epochs=3 --set engine.address=auto" in job["entrypoint"]
 
 
 PASSWORDS = {

@@ -210,7 +210,7 @@ def test_without_the_token(site: Site, tmp_path: Path) -> None:
     finally:
         site.client.environment = known
     for message in (unset, wrong):
-        assert "this cluster asks for a token" in message
+        assert "this cluster requires a token" in message
         assert "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN" in message
     assert not (tmp_path / "runs").exists()
 
@@ -221,21 +221,21 @@ def test_mistakes_of_the_user(site: Site, tmp_path: Path) -> None:
     nowhere = site.refuses("submit", "study.yaml", "--address", "http://head:1")
     assert "http://head:1: nothing answers there" in nowhere
     optuna = site.refuses("submit", "study.yaml", "--set", "engine.name=optuna")
-    assert "a cluster is for the engine ray; add --set engine.name=ray" in optuna
+    assert "a cluster runs only the engine ray; add --set engine.name=ray" in optuna
     url = "postgresql+psycopg://tuner:hunter2@db/studies"
     secret = site.refuses("submit", "study.yaml", "--set", f"engine.storage={url}")
     assert "set EPSEARCH_STORAGE" in secret
     assert "hunter2" not in secret
     assert "epsilon: no such key" in site.refuses("submit", "study.yaml", "--set", "search.epsilon=1")
     unknown = site.refuses("status", "nothing")
-    assert f"nothing: no such job at {ADDRESS}" in unknown
+    assert f"nothing: there is no such job at {ADDRESS}" in unknown
     for command in ("logs", "stop", "fetch"):
         assert "no such job" in site.refuses(command, "nothing")
     (tmp_path / "runs" / "mistaken").mkdir(parents=True)
     (tmp_path / "runs" / "mistaken" / "study.db").touch()
-    assert "runs/mistaken: is there already" in site.refuses("submit", "study.yaml")
+    assert "runs/mistaken: already exists" in site.refuses("submit", "study.yaml")
     elsewhere = site.refuses("submit", "study.yaml", "--no-wait", "--set", "workload.folder=/usr")
-    assert "/usr is not below the study file's folder" in elsewhere
+    assert "/usr is not inside the study file's folder" in elsewhere
 
 
 def test_a_study_that_is_its_file_alone(site: Site, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What Ray's workers print, in files of the run directory."""
+"""Log files that the driver writes: the output of Ray's workers, and the log of the inline engine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from epsearch.engines.local.worker import KEPT_BYTES, LOG_BYTES
 
 
 class Logs:
-    """What workers print, in files of the run directory, each of some megabytes at most."""
+    """Log files in the run directory, each limited to a few megabytes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, name: str, text: str, trial: int | None = None) -> None:
-        """Add what a trial printed to the file of this name. A disk that is full costs the log, not the study."""
+        """Append a trial's output to `<name>.log`. A full disk loses the output, not the study."""
         if not text:
             return
         with contextlib.suppress(OSError):

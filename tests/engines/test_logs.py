@@ -1,10 +1,10 @@
-"""What Ray's workers print, kept by the driver."""
+"""Log files that the driver writes into the run directory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from epsearch.engines.ray.logs import Logs
+from epsearch.engines.logs import Logs
 
 
 def test_a_log_is_bounded_and_keeps_its_end(tmp_path: Path) -> None:
