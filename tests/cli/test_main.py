@@ -573,4 +573,4 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     assert both[0] == found
     (small.folder / "comparison.html").unlink()
     (small.folder / "comparison.html").mkdir()
-    assert "comparison.html: cannot be written here" in small.refuses("report", "runs/s", "runs/other")
+    assert "comparison.html: cannot be written (" in small.refuses("report", "runs/s", "runs/other")

@@ -67,7 +67,7 @@ def test_history_is_that_of_a_plain_loop(pl: Any, tmp_path: Path) -> None:
 def test_one_epoch_is_a_probe(tmp_path: Path) -> None:
     pl = importlib.import_module("lightning.pytorch")
     recorder = EpsilonRecorder()
-    with pytest.raises(UserError, match="give this callback to a trainer"):
+    with pytest.raises(UserError, match="pass this callback to a trainer"):
         _ = recorder.result
     fit(pl, tmp_path, recorder, 1)
     assert recorder.result.range.grid() == toy.plain(1)[1].range.grid()

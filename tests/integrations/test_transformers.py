@@ -101,7 +101,7 @@ def test_history_is_that_of_a_plain_loop(make: Any, data: Any, tmp_path: Path) -
 def test_the_trainers_own_optimizer(tmp_path: Path) -> None:
     """AdamW, wrapped by Accelerate; of several epochs each is read."""
     recorder = EpsilonRecorder()
-    with pytest.raises(UserError, match="give this callback to a trainer"):
+    with pytest.raises(UserError, match="pass this callback to a trainer"):
         _ = recorder.history
     trainer(tmp_path, recorder, gpt2(), language(), adam_epsilon=1e-7, lr_scheduler_type="linear").train()
     assert recorder.history.optimizer == "AdamW"

@@ -55,7 +55,7 @@ def test_what_v_sees_of_weight_decay(name):
     decay = 0.3
     first = [[each[0]] for each in gradients()]
     with_l2 = [[each[0] + decay * theta] for each, theta in zip(first, weights(), strict=True)]
-    seen = with_l2 if "decay is L2" in OPTIMIZERS[name].note else first
+    seen = with_l2 if "L2 weight decay" in OPTIMIZERS[name].note else first
     optimizer, params = trained(name, dtype=torch.float64, sequence=first, weight_decay=decay)
     for p, (_, z) in zip(params, twin_of(name, 1e-8, seen), strict=True):
         np.testing.assert_allclose(read_z(optimizer, p), z, rtol=1e-9)
