@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from torch import nn
 from epsearch.core.errors import DriverGone, ProcessUnusable, StudyError, UserError
 from epsearch.records.trial import Cell, Ending
 from epsearch.study.config import StudyConfig
+from epsearch.training import faults
 from epsearch.training.run import Run
 from epsearch.training.tasks import StudyTasks
 from tests.training.test_loop import Regression
@@ -233,16 +234,19 @@ def test_a_gpu_that_an_error_has_broken_ends_the_process(script: type[Script], m
     def fail(_: int) -> None:
         raise RuntimeError(CUDA_ASSERT)
 
-    def asked_by_faults() -> bool:
-        # torch's optimizers ask too, and would then use the GPU.
-        return sys._getframe(1).f_globals["__name__"] == "epsearch.training.faults"
+    class Torch:
+        """What the check of an error sees; torch's optimizers would use such a GPU."""
+
+        cuda = SimpleNamespace(
+            is_initialized=lambda: True, device_count=lambda: 1, memory_reserved=lambda _: 2**20, synchronize=fail
+        )
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(torch, name)
 
     script.raises = staticmethod(at(1e-2, KeyError("batch")))
     worker = tasks()
-    monkeypatch.setattr(torch.cuda, "is_initialized", asked_by_faults)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2**20)
-    monkeypatch.setattr(torch.cuda, "synchronize", fail)
+    monkeypatch.setattr(faults, "torch", Torch())
     with pytest.raises(ProcessUnusable, match="device-side assert triggered") as caught:
         worker.trials(CELLS, go_on)
     assert caught.value.endings == (Ending(kind="finished"), None, None)
