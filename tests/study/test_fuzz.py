@@ -60,7 +60,7 @@ VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(NAMES, inner, max_size=5),
     max_leaves=8,
-) | SCALARS.map(lambda value: [value] * 3000)
+) | (st.integers() | st.text(max_size=5)).map(lambda value: [value] * 3000)
 TEXTS = st.text(max_size=200) | st.text(alphabet="{}[]:-,#&*!|>'\"%@` \n\tab01", max_size=120)
 
 
