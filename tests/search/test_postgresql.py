@@ -103,4 +103,4 @@ def test_another_study_under_the_same_name(server: int, study_folder: StudyFolde
     study_folder.write(QUICK, name="shared", engine={"storage": url}, training={"epochs": 3})
     result = study_folder.run()
     assert result.returncode == 2
-    assert "training.epochs was 2, is 3" in result.stderr
+    assert "training.epochs: was 2, is 3" in result.stderr

@@ -68,7 +68,7 @@ def test_a_forked_child_that_comes_back_ends(study_folder: StudyFolder, fork: st
     assert result.returncode == 0, result.stderr
     assert complete(study_folder) == {eps: eps + 1 for eps in (1e-8, 1e-6, 1e-4)}
     assert [list(t.intermediate_values.values()) for t in trials_of(study_folder)] == [
-        [eps, eps + 1] * 2 for eps in (1e-8, 1e-6, 1e-4)
+        [eps, eps + 1] * 2 for eps in (1e-6, 1e-8, 1e-4)
     ]
     trained = (study_folder.path / "trained").read_text().split()
     assert len(trained) == 6
