@@ -128,7 +128,7 @@ def test_a_checkpoint_that_cannot_be_read(study_folder: StudyFolder, expected: d
     assert done.returncode == 0, done.stderr
     check(study_folder, expected)
     log = (study_folder.run_directory / "logs" / "worker-0.log").read_text()
-    assert f"the checkpoint {checkpoint} is deleted" in log
+    assert f"deleted the checkpoint {checkpoint}" in log
 
 
 @pytest.mark.thorough
