@@ -53,7 +53,7 @@ def test_study_goes_on_in_postgresql_and_hides_the_password(server: int, study_f
     assert first.returncode == 0, first.stderr
     second = study_folder.run()
     assert second.returncode == 0, second.stderr
-    assert "of which 6 are settled" in second.stdout
+    assert "of which 6 finished in earlier runs" in second.stdout
     seen = first.stdout + first.stderr + second.stdout + second.stderr + everything_written(study_folder)
     assert not (study_folder.run_directory / "study.db").exists()
     for secret in (PASSWORD, QUOTED):
