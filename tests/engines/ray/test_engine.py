@@ -282,7 +282,7 @@ def test_driver_is_killed_and_then_workers(
     """
     monkeypatch.setenv("EPSEARCH_MARK", str(ray_folder.path))
     slow = "assert 'EPSEARCH_STORAGE' not in os.environ; time.sleep(0.5)"
-    killing = f"{slow}; run.eps == 1e-6 and epoch in (1, 3) and os.kill(os.getpid(), signal.SIGKILL)"
+    killing = f"{slow}; run.eps == 1e-8 and epoch in (1, 3) and os.kill(os.getpid(), signal.SIGKILL)"
     ray_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"workers": 1})
     driver = ray_folder.start()
     wait_for_epochs(ray_folder, 4, driver)
@@ -301,8 +301,8 @@ def test_driver_is_killed_and_then_workers(
     assert (first.user_attrs["fail_reason"], retry.user_attrs["retry_of"], len(others)) == ("lost", 0, 2)
     again = [line.split() for line in epochs(ray_folder)[before:]]
     trained = {eps: [int(epoch) for of, epoch in again if of == eps] for eps in ("1e-08", "1e-06")}
-    assert trained["1e-08"] in ([3, 4, 5], [4, 5], [5]), "from the last checkpoint that the driver had"
-    assert trained["1e-06"] == [0, 1, 2, 3, 4, 5], "each death came after that epoch's checkpoint"
+    assert trained["1e-06"] in ([3, 4, 5], [4, 5], [5]), "from the last checkpoint that the driver had"
+    assert trained["1e-08"] == [0, 1, 2, 3, 4, 5], "each death came after that epoch's checkpoint"
     wait_until_gone(lambda: processes_of(ray_folder.path))
 
 
