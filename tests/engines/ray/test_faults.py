@@ -31,7 +31,7 @@ BREAKS_ONCE = """
         with pathlib.Path(__file__).with_name("epochs").open("a") as file:
             print(f"{{run.lr:g}}", run.restore() is None, os.getpid(), file=file)
         for epoch in run.epochs():
-            if run.lr == 1e-2 and epoch == 2 and not once.exists():
+            if run.lr == 1.0 and epoch == 2 and not once.exists():
                 once.touch()
                 broken = True
             if broken:
@@ -58,11 +58,11 @@ def test_a_broken_process_trains_no_other_trial(ray_folder: RayFolder, error: st
     assert [trial.state for trial in trials_of(ray_folder)] == [TrialState.COMPLETE] * 4
     begun = [line.split() for line in epochs(ray_folder)]
     assert [(lr, fresh) for lr, fresh, _ in begun] == [
-        ("0.001", "True"),
         ("0.01", "True"),
-        ("0.01", "False"),  # from its checkpoint
-        ("0.1", "True"),
         ("1", "True"),
+        ("1", "False"),  # from its checkpoint
+        ("0.001", "True"),
+        ("0.1", "True"),
     ]
     processes = [process for *_, process in begun]
     assert processes[0] == processes[1] != processes[2], "the process is reused until it breaks"
@@ -221,7 +221,7 @@ def test_a_trial_that_hangs_times_out(ray_folder: RayFolder) -> None:
                 print(f"{{run.lr:g}}", os.getpid(), file=file)
             for epoch in run.epochs():
                 run.report(score=run.lr, checkpoint={{"epoch": epoch}})
-                if {hangs} and run.lr == 1e-2:
+                if {hangs} and run.lr == 1e-1:
                     time.sleep(600)
         """
     search = {"lr": [1e-3, 1e-2, 1e-1], "eps": 1e-8}
@@ -230,15 +230,15 @@ def test_a_trial_that_hangs_times_out(ray_folder: RayFolder) -> None:
     done = ray_folder.run()
     assert done.returncode == 0, done.stderr
     by_lr = {trial.params["lr"]: trial for trial in trials_of(ray_folder)}
-    assert by_lr[1e-2].user_attrs["fail_reason"] == "timed_out"
-    assert "took longer than 0.1 minutes, the limit that engine.trial_timeout sets" in by_lr[1e-2].user_attrs["error"]
-    assert by_lr[1e-3].state == by_lr[1e-1].state == TrialState.COMPLETE
+    assert by_lr[1e-1].user_attrs["fail_reason"] == "timed_out"
+    assert "took longer than 0.1 minutes, the limit that engine.trial_timeout sets" in by_lr[1e-1].user_attrs["error"]
+    assert by_lr[1e-3].state == by_lr[1e-2].state == TrialState.COMPLETE
     trained = [line.split() for line in epochs(ray_folder)]
-    assert [lr for lr, _ in trained] == ["0.001", "0.01", "0.1"]
+    assert [lr for lr, _ in trained] == ["0.01", "0.1", "0.001"]
     assert trained[0][1] == trained[1][1] != trained[2][1]
     assert not list((ray_folder.run_directory / "checkpoints").glob("*.pt"))
 
     ray_folder.write(module.format(hangs=False), search=search, **sections)
     again = ray_folder.run()
     assert again.returncode == 0, again.stderr
-    assert [line.split()[0] for line in epochs(ray_folder)[3:]] == ["0.01"]
+    assert [line.split()[0] for line in epochs(ray_folder)[3:]] == ["0.1"]
