@@ -217,7 +217,8 @@ def test_without_the_token(site: Site, tmp_path: Path) -> None:
 
 def test_mistakes_of_the_user(site: Site, tmp_path: Path) -> None:
     site.write(tmp_path, "mistaken")
-    assert "ray://head:10001: is not the address of a Ray cluster's dashboard" in site.refuses("submit", "study.yaml", "--address", "ray://head:10001")
+    client = site.refuses("submit", "study.yaml", "--address", "ray://head:10001")
+    assert "ray://head:10001: is not the address of a Ray cluster's dashboard" in client
     nowhere = site.refuses("submit", "study.yaml", "--address", "http://head:1")
     assert "http://head:1: nothing answers there" in nowhere
     optuna = site.refuses("submit", "study.yaml", "--set", "engine.name=optuna")
