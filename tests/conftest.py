@@ -19,6 +19,9 @@ from tests.servers import storage_url as storage_url  # noqa: PLC0414 - a fixtur
 
 EPSEARCH = [sys.executable, "-m", "epsearch"]
 
+# As in an activated environment: commands are printed by their name. Tests of other ways to start set their own PATH.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell's background job ignores it, and so would the commands that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)

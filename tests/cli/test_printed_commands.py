@@ -265,15 +265,19 @@ def test_the_commands_of_messages(shell: Shell) -> None:
     assert "study.yaml: already exists" in shell(init).stderr
 
 
-def test_the_command_that_installs_an_extra(shell: Shell) -> None:
+def test_the_command_that_installs_an_extra(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the command is for the working folder
     done = shell(f"{commands.install('cmaes')} --dry-run --no-index --no-build-isolation --quiet")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_submitted_study_that_nobody_answers_for(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_submitted_study_that_nobody_answers_for(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where a cluster should be, and is not: one line, and its exit code."""
     from epsearch.engines.ray.jobs import again
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", shell.environment["PATH"])
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -384,6 +388,7 @@ def test_a_script_on_the_path(script: Path, tmp_path: Path, monkeypatch: pytest.
 
 def test_no_script_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook in an environment whose scripts are not installed."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["/usr/lib/ipykernel_launcher.py"])
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     assert commands.command("list") == f"{sys.executable} -m epsearch list"
