@@ -166,9 +166,8 @@ def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFo
     assert "a worker process ended with exit code 3" in last.user_attrs["error"]
 
 
-STARTING = (
-    """
-import os, pathlib, signal
+STARTING = """
+import os, pathlib, signal, time
 
 # Each process that loads this module takes the next number.
 number = 0
@@ -180,9 +179,15 @@ while True:
         number += 1
 if number >= {able}:
     {fails}
+
+def train(run):
+    # Until the other process has failed, there is something left to train.
+    while not (pathlib.Path(__file__).parent / "start-1").exists():
+        time.sleep(0.1)
+    time.sleep(0.3)
+    for epoch in run.epochs():
+        run.report(score=run.eps)
 """
-    + QUICK
-)
 DEATHS = {
     "killed": ("os.kill(os.getpid(), signal.SIGKILL)", "a worker process was killed by SIGKILL (out of memory?"),
     "out of memory": ("raise MemoryError('of the data')", "out of memory ("),
