@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 class Denominator(NamedTuple):
     """ẑ = (scale · v) ** power, elementwise, for an accumulator v in the optimizer's state.
 
-    ẑ is monotone in v, so percentiles and histograms are computed from v itself, without a copy.
+    ẑ is monotone in v, so percentiles and histograms are computed from v itself, without a copy. The update is divided
+    by (ẑ + ε) ** root: 1/2 where ε is inside the square root.
     """
 
     v: torch.Tensor
     scale: float
     power: float
+    root: float = 1.0
 
 
 def bias_correction2(state: State, group: Group) -> float:
@@ -125,7 +127,8 @@ def adamomentum(state: State, group: Group) -> Denominator:
 
 
 def _inside_the_root(v: torch.Tensor, state: State, group: Group) -> Denominator:
-    return Denominator(v, scale=(1 - float(group["betas"][1])) / bias_correction2(state, group), power=1.0)
+    scale = (1 - float(group["betas"][1])) / bias_correction2(state, group)
+    return Denominator(v, scale=scale, power=1.0, root=0.5)
 
 
 def madgrad(state: State, group: Group) -> Denominator:

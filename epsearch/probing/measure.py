@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,23 +12,24 @@ from epsearch.core.errors import UserError
 from epsearch.optimizers import denominator_reader, unwrapped
 from epsearch.probing.histogram import measure_layer
 from epsearch.probing.sharding import inner_model
-from epsearch.records.epsilon import EpsilonRange, power_of_ten
-from epsearch.records.probe import Layer, ProbeResult
+from epsearch.records.probe import Histogram, Layer, ProbeResult, RangeKind, paper_range, pooled_range
 
 
 def measure(
     optimizer: torch.optim.Optimizer,
     model: torch.nn.Module | None = None,
     *,
+    range: RangeKind = "pooled",
     percentiles: Sequence[float] = (2, 98),
     settings: Mapping[str, float | int | str | None] | None = None,
 ) -> ProbeResult:
     """Read ẑ of an optimizer that has taken steps, without training or changing anything.
 
-    The range is the minimum and maximum over tensors of each tensor's percentiles of ẑ, rounded to the nearest power
-    of ten in log10 (Algorithm 2). Exact zeros and non-finite values are excluded and counted in `layers`; tensors
-    without state (no gradient) are listed in `skipped`. Tensors are named as in `model`; the default is the name the
-    optimizer was built with, or `group0.param3`. `settings` are saved in the record.
+    With `range="pooled"`, the range goes from the lower to the upper percentile of all elements of ẑ, and one decade
+    below; with `range="paper"`, from the smallest lower to the largest upper percentile over tensors (Algorithm 2).
+    Both are rounded to the nearest power of ten in log10. Exact zeros and non-finite values are excluded and counted in
+    `layers`; tensors without state (no gradient) are listed in `skipped`. Tensors are named as in `model`; the default
+    is the name the optimizer was built with, or `group0.param3`. `settings` are saved in the record.
 
     If the model is sharded by FSDP2, all ranks must call this together; every rank gets the result for the whole
     tensors. With DDP each rank holds the whole state, and a single rank may call it.
@@ -45,16 +46,23 @@ def measure(
     read = denominator_reader(optimizer)
     layers: list[Layer] = []
     skipped: list[str] = []
+    root = 1.0
     for name, parameter, group in _named_parameters(optimizer, model):
         state = optimizer.state.get(parameter)
         # Adagrad creates its state before the first step.
         if not state or state.get("step") == 0:
             skipped.append(name)
         else:
-            layers.append(measure_layer(name, read(state, group), (low, high)))
+            term = read(state, group)
+            layers.append(measure_layer(name, term, (low, high)))
+            root = term.root
+    _check_measured(layers, skipped)
+    pooled = functools.reduce(Histogram.merge, (layer.histogram for layer in layers))
     return ProbeResult(
-        range=_range(layers, skipped),
+        range=paper_range(layers) if range == "paper" else pooled_range(pooled, (low, high)),
+        range_kind=range,
         optimizer=type(optimizer).__name__,
+        root=root,
         percentiles=(low, high),
         layers=layers,
         skipped=skipped,
@@ -62,22 +70,15 @@ def measure(
     )
 
 
-def _range(layers: Sequence[Layer], skipped: Sequence[str]) -> EpsilonRange:
-    lows = [layer.p2 for layer in layers if layer.p2 is not None]
-    highs = [layer.p98 for layer in layers if layer.p98 is not None]
-    if not lows:
-        if not layers:
-            reason = f"none of its {len(skipped)} tensors has state yet: let it step on gradients first"
-        else:
-            zeros, bad = sum(layer.zeros for layer in layers), sum(layer.nonfinite for layer in layers)
-            reason = f"of {sum(layer.numel for layer in layers):,} elements {zeros:,} are zero and {bad:,} not finite"
-        raise UserError(f"the optimizer's denominator term holds nothing to measure: {reason}.")
-    return EpsilonRange(lower=nearest_power_of_ten(min(lows)), upper=nearest_power_of_ten(max(highs)))
-
-
-def nearest_power_of_ten(value: float) -> float:
-    """10**round(log10(value)), with halves rounded up (Algorithm 2, lines 13 and 14)."""
-    return power_of_ten(math.floor(math.log10(value) + 0.5))
+def _check_measured(layers: Sequence[Layer], skipped: Sequence[str]) -> None:
+    if any(layer.p2 is not None for layer in layers):
+        return
+    if not layers:
+        reason = f"none of its {len(skipped)} tensors has state yet: let it step on gradients first"
+    else:
+        zeros, bad = sum(layer.zeros for layer in layers), sum(layer.nonfinite for layer in layers)
+        reason = f"of {sum(layer.numel for layer in layers):,} elements {zeros:,} are zero and {bad:,} not finite"
+    raise UserError(f"the optimizer's denominator term holds nothing to measure: {reason}.")
 
 
 def _settings(optimizer: torch.optim.Optimizer) -> dict[str, float | int | str | None]:

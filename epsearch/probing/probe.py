@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from epsearch.optimizers import denominator_reader
 from epsearch.probing.measure import measure
 from epsearch.probing.sharding import inner_model, on_any_rank
 from epsearch.probing.snapshot import Snapshot
-from epsearch.records.probe import ProbeResult
+from epsearch.records.probe import ProbeResult, RangeKind
 
 
 def probe(
@@ -23,10 +24,13 @@ def probe(
     optimizer: torch.optim.Optimizer,
     epochs: int = 1,
     *,
+    range: RangeKind = "pooled",
     percentiles: Sequence[float] = (2, 98),
     restore: bool = True,
 ) -> ProbeResult:
     """Train `model` for `epochs`, measure ẑ after the last step, and restore model and optimizer.
+
+    `range` and `percentiles` are those of `measure`.
 
     `batches` is an iterable such as a DataLoader, iterated once per epoch; `loss_fn(model, batch)` returns the loss as
     a scalar tensor. Model and batches must be on the same device unless `loss_fn` moves them. With `restore=False` the
@@ -48,7 +52,7 @@ def probe(
         steps = 0
         # Sum on the device: reading the loss at every step would stall a GPU.
         total: torch.Tensor | float = 0.0
-        for _ in range(epochs):
+        for _ in itertools.repeat(None, epochs):
             before = steps
             for batch in batches:
                 optimizer.zero_grad()
@@ -62,7 +66,8 @@ def probe(
                 raise UserError(f"probe: batches {reason}.")
         if on_any_rank(not math.isfinite(float(total)), model):
             raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")
-        return measure(optimizer, model, percentiles=percentiles, settings={"epochs": epochs, "steps": steps})
+        settings = {"epochs": epochs, "steps": steps}
+        return measure(optimizer, model, range=range, percentiles=percentiles, settings=settings)
     finally:
         if snapshot is not None:
             snapshot.restore()

@@ -18,8 +18,13 @@ def power_of_ten(exponent: int) -> float:
     return float(f"1e{exponent}")
 
 
+def nearest_power_of_ten(value: float) -> float:
+    """10**round(log10(value)), with halves rounded up (Algorithm 2, lines 13 and 14)."""
+    return power_of_ten(math.floor(math.log10(value) + 0.5))
+
+
 class EpsilonRange(Record):
-    """The useful range of ε: Algorithm 2's ε_lower and ε_upper, powers of ten, lower <= upper."""
+    """The useful range of ε, between two powers of ten, lower <= upper: ε_lower and ε_upper of Algorithm 2."""
 
     lower: Positive
     upper: Positive

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, model_validator
 
 from epsearch.core.errors import UserError
 from epsearch.records.base import Count, Positive, Record
-from epsearch.records.epsilon import EpsilonRange
+from epsearch.records.epsilon import EpsilonRange, nearest_power_of_ten, power_of_ten
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+
+RangeKind = Literal["pooled", "paper"]
+
+FEWEST_POINTS = 4
+"""Powers of ten in a pooled range, at least: with fewer, the best ε of a network with BatchNorm was missed."""
+
+INSIDE_THE_ROOT = ("AdaBelief", "EAdam", "AdaMomentum")
+"""The optimizers with ε inside the square root, for records that older versions wrote without `root`."""
 
 BINS_PER_DECADE = 50
 """Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
@@ -72,6 +82,21 @@ class Histogram(Record):
         partial = self.counts[first] * (1 - (position - first))
         return (sum(self.counts[first + 1 :]) + partial) / self.total
 
+    def percentile(self, q: float) -> float:
+        """The q-th percentile of z without exact zeros, to 1/50 of a decade; NaN if there are none."""
+        rank, below = q / 100 * sum(self.counts), 0
+        for index, count in enumerate(self.counts, start=self.start):
+            if count and below + count >= rank:
+                return float(10 ** ((index + (rank - below) / count) / BINS_PER_DECADE))
+            below += count
+        return math.nan
+
+    def mean(self, function: Callable[[float], float]) -> float:
+        """The mean of `function(z)` over all elements but exact zeros, with each bin's z at its middle."""
+        middles = (10 ** ((index + 0.5) / BINS_PER_DECADE) for index in itertools.count(self.start))
+        total = sum(count * function(z) for count, z in zip(self.counts, middles, strict=False) if count)
+        return total / sum(self.counts)
+
 
 class Layer(Record):
     """The probe's measurements of one parameter tensor.
@@ -100,18 +125,55 @@ class Layer(Record):
         return self
 
 
+def paper_range(layers: Iterable[Layer]) -> EpsilonRange:
+    """The range of Algorithm 2: the extreme percentiles over tensors, rounded to powers of ten."""
+    measured = [layer for layer in layers if layer.p2 is not None and layer.p98 is not None]
+    return EpsilonRange(
+        lower=nearest_power_of_ten(min(layer.p2 or 0 for layer in measured)),
+        upper=nearest_power_of_ten(max(layer.p98 or 0 for layer in measured)),
+    )
+
+
+def pooled_range(histogram: Histogram, percentiles: tuple[float, float]) -> EpsilonRange:
+    """The range over which the adaptive fraction of all elements falls, rounded to powers of ten.
+
+    One decade below stands for every smaller ε, where the optimizer fully adapts. At least `FEWEST_POINTS` points.
+    """
+    low, high = (round(math.log10(nearest_power_of_ten(histogram.percentile(q)))) for q in percentiles)
+    return EpsilonRange(lower=power_of_ten(min(low - 1, high - FEWEST_POINTS + 1)), upper=power_of_ten(high))
+
+
+def _check_eps(eps: float, caller: str) -> None:
+    if not 0 < eps < math.inf:
+        raise UserError(f"{caller}: eps must be a finite number above 0, not {eps}.")
+
+
 class ProbeResult(Record):
-    """The range of ε and the measurements behind it. `settings` is how the probe trained (lr, eps, epochs …)."""
+    """The range of ε and the measurements behind it.
+
+    `range` is `pooled_range` or `paper_range`, as `range_kind` says. The update is divided by (ẑ + ε) ** `root`: 1/2
+    where ε is inside the square root (AdaBelief, EAdam, AdaMomentum). `settings` is how the probe trained (lr, eps,
+    epochs …).
+    """
 
     remedy: ClassVar[str] = "Delete it to probe again."
 
     range: EpsilonRange
+    range_kind: RangeKind = "paper"
     optimizer: str
+    root: Positive = 1.0
     percentiles: tuple[float, float]
     layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
     """Parameters without optimizer state, because they got no gradient."""
     settings: dict[str, FiniteFloat | int | str | None] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "root" not in data and data.get("optimizer") in INSIDE_THE_ROOT:
+            return {**data, "root": 0.5}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -132,7 +194,7 @@ class ProbeResult(Record):
         reach = f"{label('eps', self.range.lower)} to {label('eps', self.range.upper)}"
         return f"range of eps for {one_line(self.optimizer, 60)}: {reach}, read from {count(len(self.layers), 'layer')}"
 
-    @property
+    @cached_property
     def histogram(self) -> Histogram:
         """All layers pooled."""
         pooled = Histogram()
@@ -140,10 +202,32 @@ class ProbeResult(Record):
             pooled = pooled.merge(layer.histogram)
         return pooled
 
+    @property
+    def paper_range(self) -> EpsilonRange:
+        """The smallest lower and the largest upper percentile over tensors, as powers of ten (Algorithm 2)."""
+        return paper_range(self.layers)
+
+    @property
+    def pooled_range(self) -> EpsilonRange:
+        """Where the adaptive fraction falls from 98 % to 2 % of all measured elements, and a decade below."""
+        return pooled_range(self.histogram, self.percentiles)
+
+    def lr_shift(self, eps: float) -> float:
+        """Decades by which the best lr at `eps` exceeds that at a small ε, where the optimizer fully adapts.
+
+        The mean over all elements of the decades by which ε reduces their update, root · log10(1 + ε/ẑ).
+        """
+        _check_eps(eps, "lr_shift")
+        return self.root * self.histogram.mean(lambda z: math.log10(1 + eps / z))
+
+    def damping(self, eps: float) -> float:
+        """Mean share of ε in the denominator, ε / (ẑ + ε): 0 if nothing is damped, 1 if the optimizer is immutable."""
+        _check_eps(eps, "damping")
+        return self.histogram.mean(lambda z: eps / (z + eps))
+
     def adaptive_fraction(self, eps: float) -> float:
         """Share of all elements of ẑ above ε (Table 2): 1 is fully adaptable, 0 fully immutable."""
-        if not eps > 0:
-            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        _check_eps(eps, "adaptive_fraction")
         return self.histogram.above(eps)
 
     def plot(self) -> go.Figure:
@@ -206,8 +290,7 @@ class ProbeHistory(Record):
 
     def adaptive_fraction(self, eps: float) -> list[float]:
         """Share of all elements of ẑ above ε after each recorded epoch (Table 2): (epochs,), 0 to 1."""
-        if not eps > 0:
-            raise UserError(f"adaptive_fraction: eps must be above 0, not {eps}.")
+        _check_eps(eps, "adaptive_fraction")
         return [reading.histogram.above(eps) for reading in self.epochs]
 
     def plot(self) -> go.Figure:

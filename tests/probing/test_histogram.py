@@ -10,8 +10,8 @@ from epsearch.optimizers import Denominator
 from epsearch.probing import bit_counts, histogram, percentiles
 from epsearch.probing.bit_counts import count_bits
 from epsearch.probing.histogram import measure_layer
-from epsearch.probing.measure import nearest_power_of_ten
 from epsearch.probing.percentiles import percentile
+from epsearch.records.epsilon import nearest_power_of_ten
 from epsearch.records.probe import Histogram
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from epsearch import UserError, measure
-from epsearch.probing.measure import nearest_power_of_ten
+from epsearch.records.epsilon import nearest_power_of_ten
 
 
 def stepped(*gradients, optimizer=torch.optim.Adam, **keywords):
