@@ -22,10 +22,14 @@ from rich.progress import (
 from epsearch.cli.time_left import TimeLeft
 from epsearch.core.numbers import count, rounded
 from epsearch.records.listener import Best, Listener
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import FAILURES, Cell, Ending, Trial
+from epsearch.records.widening import Widening
+from epsearch.study.box import WIDE
 from epsearch.study.config import StudyConfig
 from epsearch.study.plan import Cost
+from epsearch.study.space import NEAREST
 
 if TYPE_CHECKING:
     from typing import Self
@@ -50,6 +54,10 @@ def duration(seconds: float) -> str:
         return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _reach(ends: tuple[float, float]) -> str:
+    return " to ".join(rounded("lr", end) for end in ends)
 
 
 def print_text(console: Console, text: str = "") -> None:
@@ -113,6 +121,20 @@ class Terminal(Listener):
             f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
         )
 
+    def lr_tested(self, test: LrTest, *, reused: bool) -> None:
+        """Print the suggested lr and where it is searched."""
+        origin = " (from an earlier test)" if reused else ""
+        grid = self._config.engine.sampler == "grid"
+        if test.suggestion is None:
+            box = (WIDE.values[0], WIDE.values[-1]) if grid else (test.low, test.high)
+            self.stage(f"lr test: no lr suggested, {test.reason}; searching {_reach(box)}{origin}")
+            return
+        where = f"the {NEAREST} nearest half decades" if grid else _reach((test.low, test.high))
+        self.stage(
+            f"lr test: {rounded('lr', test.suggestion)} suggested at eps {rounded('eps', test.eps or 0)}; "
+            f"searching {where} around the ridge{origin}"
+        )
+
     def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
         """Print the number of trials and start the bar."""
         self._total, self._ended, self._best = total, settled, best
@@ -156,6 +178,17 @@ class Terminal(Listener):
             self.stage(f"[{of}] {optimizer}: {describe_cell(cell)}: {outcome}{self._summary()}")
         else:
             self._show(f"trial {number} done")
+
+    def widened(self, widening: Widening) -> None:
+        """Print why there are more trials, and extend the bar."""
+        self._total += widening.trials
+        if self._task is not None:
+            self._bar.update(self._task, total=self._total)
+        self.stage(
+            f"the best lr, {rounded('lr', widening.lr)}, is the {widening.edge} tried at eps "
+            f"{rounded('eps', widening.eps)}: {count(widening.trials, 'more trial')}, "
+            f"{'up' if widening.reach > widening.lr else 'down'} to lr {rounded('lr', widening.reach)}"
+        )
 
     @property
     def best(self) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from epsearch.core.averages import difference
 from epsearch.core.messages import listed, one_line
-from epsearch.core.numbers import count, label
+from epsearch.core.numbers import count, label, rounded
 from epsearch.records.outcome import Outcome
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.baseline import BASELINE
@@ -14,8 +14,16 @@ from epsearch.report.figures.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, the trials by state, the best trial, the baseline."""
-    return [text for text in (_range(outcome), _states(outcome), _best(outcome), _baseline(outcome)) if text]
+    """Plain text, not escaped: the range, the learning-rate test, trials by state, the best trial, the baseline."""
+    parts = (
+        _range(outcome),
+        _lr_test(outcome),
+        _states(outcome),
+        _best(outcome),
+        _widened(outcome),
+        _baseline(outcome),
+    )
+    return [text for text in parts if text]
 
 
 def _range(outcome: Outcome) -> str:
@@ -29,6 +37,30 @@ def _range(outcome: Outcome) -> str:
         f"A probe{after} found the useful range of ε: {label('eps', found.lower)} to "
         f"{label('eps', found.upper)}, {count(points, 'power')} of ten, where searches in the literature "
         f"try up to {LITERATURE}."
+    )
+
+
+def _lr_test(outcome: Outcome) -> str:
+    test = outcome.lr_test
+    if test is None:
+        return ""
+    if test.suggestion is None:
+        return f"A learning-rate test suggested no α, so a wide range was searched: {one_line(test.reason)}."
+    at = f" at ε {rounded('eps', test.eps)}" if test.eps is not None else ""
+    return (
+        f"A learning-rate test of {count(len(test.lrs), 'step')} suggested α {rounded('lr', test.suggestion)}{at}, "
+        "and the probe how it changes with ε: the expected ridge."
+    )
+
+
+def _widened(outcome: Outcome) -> str:
+    if not outcome.widenings:
+        return ""
+    first = outcome.widenings[0]
+    added = count(sum(widening.trials for widening in outcome.widenings), "trial")
+    return (
+        f"The best α found around the ridge, {rounded('lr', first.lr)} at ε {rounded('eps', first.eps)}, was the "
+        f"{first.edge} tried there, so {added} beyond it were added."
     )
 
 

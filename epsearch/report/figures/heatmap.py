@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
+from epsearch.records.ridge import Ridge
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.cells import CellState, MapCell, cell_of
 from epsearch.report.figures.axes import category_axis
@@ -25,7 +27,7 @@ class HeatmapInfo:
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
     None if there is none; `ties` counts the other cells with the same value. `colors` is None if
-    nothing is complete.
+    nothing is complete. `ridge` is the expected best lr at each of `ys`, empty if unknown.
     """
 
     x: str
@@ -38,6 +40,7 @@ class HeatmapInfo:
     best: tuple[int, int] | None
     ties: int
     colors: Colors | None
+    ridge: tuple[float, ...] = ()
 
     @property
     def best_trial(self) -> Trial | None:
@@ -73,6 +76,7 @@ def heatmap_info(
     goal: Goal,
     metric: str,
     fixed: Mapping[str, float] | None = None,
+    ridge: Ridge | None = None,
 ) -> HeatmapInfo:
     """Sort trials into the cells of a map; trials without an x or a y (`sgd_momentum`) are ignored.
 
@@ -83,6 +87,7 @@ def heatmap_info(
         goal: whether the best value is the highest or the lowest.
         metric: the name of the metric.
         fixed: use only trials with these values, such as {"beta2": 0.999}; default: the best over all of them.
+        ridge: where the best lr was expected, for a map of lr and eps.
     """
     wanted = dict(fixed or {})
     places: dict[tuple[float, float], list[Trial]] = {}
@@ -107,6 +112,7 @@ def heatmap_info(
         best=(ys.index(best.cell[y]), xs.index(best.cell[x])) if best else None,
         ties=sum(value == best.value for value in values) - 1 if best else 0,
         colors=colors_of(values, goal),
+        ridge=tuple(ridge.lr(eps) for eps in ys) if ridge is not None and (x, y) == ("lr", "eps") else (),
     )
 
 
@@ -121,6 +127,8 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
             figure.add_trace(_marks(info, state))
     if diagonals := info.diagonals():
         figure.add_trace(_diagonals(info, diagonals))
+    if info.ridge and len(info.xs) > 1:
+        figure.add_shape(_ridge(info))
     # Shapes count categories from 0; a cell extends half a step to each side.
     if info.best is not None:
         i, j = info.best
@@ -207,6 +215,20 @@ def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, 
         hovertext=ratios,
         hoverinfo="text",
     )
+
+
+def _ridge(info: HeatmapInfo) -> dict[str, object]:
+    """The expected best lr of each row, as a line; between two columns it is where its logarithm is."""
+    positions = np.log10(info.xs)
+    places = [float(np.interp(math.log10(lr), positions, range(len(positions)))) for lr in info.ridge]
+    points = [f"{place:.3f},{row}" for row, place in enumerate(places)]
+    return {
+        "type": "path",
+        "path": "M" + " L".join([f"{places[0]:.3f},-0.5", *points, f"{places[-1]:.3f},{len(places) - 0.5}"]),
+        "line": {"color": ACCENT, "width": 2, "dash": "dash"},
+        "name": "expected ridge",
+        "showlegend": True,
+    }
 
 
 def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:

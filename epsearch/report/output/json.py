@@ -13,7 +13,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     """What `epsearch report --json` prints for each run.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
-    where ε was given; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
+    where ε was given; `lr_test`: its record, None unless lr is auto; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
     with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe
@@ -29,6 +29,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "range": None
         if probe is None
         else {"lower": probe.range.lower, "upper": probe.range.upper, "adaptive_fraction": shares},
+        "lr_test": None if outcome.lr_test is None else outcome.lr_test.model_dump(mode="json"),
         "best": None if best is None else best.model_dump(mode="json"),
         "verdict": asdict(verdict(outcome)),
         "trials": trials,
