@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from epsearch.core.errors import StudyError, UserError
     from epsearch.optimizers import Denominator, create_optimizer, register_denominator
     from epsearch.pipeline import run
+    from epsearch.probing.lr_test import lr_test
     from epsearch.probing.measure import measure
     from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
     from epsearch.records.epsilon import EpsilonRange
+    from epsearch.records.lr_test import LrTest
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
     from epsearch.training.run import Run
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
+    "LrTest": "epsearch.records.lr_test",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
@@ -39,6 +42,7 @@ _PUBLIC = {
     "UserError": "epsearch.core.errors",
     "Workload": "epsearch.workloads.protocol",
     "create_optimizer": "epsearch.optimizers",
+    "lr_test": "epsearch.probing.lr_test",
     "measure": "epsearch.probing.measure",
     "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
@@ -48,6 +52,7 @@ _PUBLIC = {
 __all__ = [
     "Denominator",
     "EpsilonRange",
+    "LrTest",
     "Outcome",
     "ProbeHistory",
     "ProbeResult",
@@ -57,6 +62,7 @@ __all__ = [
     "UserError",
     "Workload",
     "create_optimizer",
+    "lr_test",
     "measure",
     "probe",
     "register_denominator",
