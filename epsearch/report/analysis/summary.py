@@ -15,15 +15,8 @@ from epsearch.report.figures.literature import LITERATURE
 
 def sentences(outcome: Outcome) -> list[str]:
     """Plain text, not escaped: the range, the learning-rate test, trials by state, the best trial, the baseline."""
-    parts = (
-        _range(outcome),
-        _lr_test(outcome),
-        _states(outcome),
-        _best(outcome),
-        _widened(outcome),
-        _baseline(outcome),
-    )
-    return [text for text in parts if text]
+    parts = (_range, _lr_test, _states, _best, _widened, _baseline)
+    return [text for part in parts if (text := part(outcome))]
 
 
 def _range(outcome: Outcome) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +37,8 @@ class Surface:
 class ScatterInfo:
     """One cell for each trial that has an x and a y, and the best complete trial.
 
-    `surface` interpolates the complete trials; None if they span no area. `ridge` is the expected best lr by ε.
+    `surface` interpolates the complete trials; None if they span no area. `ridge` are points (lr, ε) of the expected
+    best lr, empty if it is unknown.
     """
 
     x: str
@@ -49,7 +49,7 @@ class ScatterInfo:
     best: Trial | None
     colors: Colors | None
     surface: Surface | None
-    ridge: Mapping[float, float] = MappingProxyType({})
+    ridge: tuple[tuple[float, float], ...] = ()
 
 
 def scatter_info(
@@ -67,14 +67,15 @@ def scatter_info(
         best=best_trial(complete, goal),
         colors=colors_of([point.value for point in points if point.value is not None], goal),
         surface=_surface(complete, x, y),
-        ridge=_ridge(points, ridge) if ridge is not None and (x, y) == ("lr", "eps") else {},
+        ridge=_ridge(points, ridge) if ridge is not None and (x, y) == ("lr", "eps") else (),
     )
 
 
-def _ridge(points: Sequence[MapCell], ridge: Ridge) -> dict[float, float]:
+def _ridge(points: Sequence[MapCell], ridge: Ridge) -> tuple[tuple[float, float], ...]:
     """The expected best lr at `STEPS` values of ε, over those that were tried."""
     logs = [math.log10(trial.eps) for point in points for trial in point.trials if trial.eps]
-    return {eps: ridge.lr(eps) for eps in (10 ** np.linspace(min(logs), max(logs), STEPS)).tolist()} if logs else {}
+    found = (10 ** np.linspace(min(logs), max(logs), STEPS)).tolist() if logs else []
+    return tuple((ridge.lr(eps), eps) for eps in found)
 
 
 def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
@@ -125,8 +126,8 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
     if info.ridge:
         figure.add_trace(
             go.Scatter(
-                x=list(info.ridge.values()),
-                y=list(info.ridge),
+                x=[lr for lr, _ in info.ridge],
+                y=[eps for _, eps in info.ridge],
                 mode="lines",
                 line={"color": ACCENT, "width": 2, "dash": "dash"},
                 name="expected ridge",

@@ -13,8 +13,9 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     """What `epsearch report --json` prints for each run.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
-    where ε was given; `lr_test`: its record, None unless lr is auto; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
-    with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
+    where ε was given; `lr_test`: the record of the learning-rate test, None unless lr is auto; `best`: a trial or None;
+    `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each with the columns of trials.csv, its history,
+    and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe
     shares = {f"{eps:g}": probe.adaptive_fraction(eps) for eps in probe.range.grid()} if probe is not None else {}
