@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -81,7 +81,7 @@ class SharedStudy:
         self._fail_lost()
         trials = self.study.get_trials(deepcopy=False)
         self.done = sum(is_done(trial) for trial in trials)
-        """Trials that earlier runs have done."""
+        """Trials that earlier runs have done, or this one before it widened the grid."""
         self._cells = cells(space) if self._grid else []
         self._widens = self._grid and config.search.lr == "auto" and optimizer not in BASELINES
         self.widenings: list[Widening] = []
@@ -99,7 +99,7 @@ class SharedStudy:
         self.deleted = False
         """Whether the study was deleted from its storage during the run."""
         self.planned = self.done + self.left
-        while self._widen():  # as far as earlier runs did
+        while self._widen(trials):  # as far as earlier runs did
             pass
         self._note_plan()
 
@@ -117,7 +117,9 @@ class SharedStudy:
         Which cells depends only on the grid's trials, so a resumed study adds the same.
         """
         try:
-            if not self._widen():
+            trials = self.study.get_trials(deepcopy=False)
+            self.done = sum(is_done(trial) for trial in trials)
+            if not self._widen(trials):
                 return None
             self._note_plan()
         except KeyError:
@@ -127,10 +129,9 @@ class SharedStudy:
             return None
         return self.widenings[-1]
 
-    def _widen(self) -> bool:
+    def _widen(self, trials: Sequence[FrozenTrial]) -> bool:
         if not self._widens or self.left or self.deleted:
             return False
-        trials = self.study.get_trials(deepcopy=False)
         cells = {key_of(cell): cell for cell in self._cells}
         best = self._best(
             trial for trial in trials if trial.state == TrialState.COMPLETE and key_of(trial.params) in cells
@@ -141,7 +142,7 @@ class SharedStudy:
         self._distributions["lr"] = span(each["lr"] for each in self._cells)
         self._queue.extend(missing_cells(trials, added))
         self.left = len(self._queue)
-        self.planned += self.left
+        self.planned = self.done + self.left
         reach = next(each["lr"] for each in reversed(added) if each["eps"] == cell["eps"])
         self.widenings.append(Widening(lr=cell["lr"], eps=cell["eps"], reach=reach, trials=len(added)))
         return True

@@ -27,7 +27,8 @@ class HeatmapInfo:
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
     None if there is none; `ties` counts the other cells with the same value. `colors` is None if
-    nothing is complete. `ridge` is the expected best lr at each of `ys`, empty if unknown.
+    nothing is complete. `ridge` is the expected best lr at each of `ys`, empty if unknown. If not `full`, the study
+    has not planned every combination, and cells without a trial are blank.
     """
 
     x: str
@@ -41,6 +42,7 @@ class HeatmapInfo:
     ties: int
     colors: Colors | None
     ridge: tuple[float, ...] = ()
+    full: bool = True
 
     @property
     def best_trial(self) -> Trial | None:
@@ -61,6 +63,10 @@ class HeatmapInfo:
                         found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
         return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
 
+    def in_state(self, cell: MapCell, state: CellState) -> bool:
+        """Whether to mark the cell as in this state."""
+        return cell.state == state and (self.full or cell.trial is not None)
+
     def cells(self) -> Iterator[tuple[int, int, MapCell]]:
         """Every cell with its row and column."""
         for i, row in enumerate(self.rows):
@@ -77,6 +83,7 @@ def heatmap_info(
     metric: str,
     fixed: Mapping[str, float] | None = None,
     ridge: Ridge | None = None,
+    full: bool = True,
 ) -> HeatmapInfo:
     """Sort trials into the cells of a map; trials without an x or a y (`sgd_momentum`) are ignored.
 
@@ -88,6 +95,7 @@ def heatmap_info(
         metric: the name of the metric.
         fixed: use only trials with these values, such as {"beta2": 0.999}; default: the best over all of them.
         ridge: where the best lr was expected, for a map of lr and eps.
+        full: whether the study plans every combination of the values.
     """
     wanted = dict(fixed or {})
     places: dict[tuple[float, float], list[Trial]] = {}
@@ -113,6 +121,7 @@ def heatmap_info(
         ties=sum(value == best.value for value in values) - 1 if best else 0,
         colors=colors_of(values, goal),
         ridge=tuple(ridge.lr(eps) for eps in ys) if ridge is not None and (x, y) == ("lr", "eps") else (),
+        full=full,
     )
 
 
@@ -123,7 +132,7 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
         figure.add_traces(list(_values(info, info.colors)))
         figure.update_layout(coloraxis=color_axis(info.colors), margin={"b": 115})
     for state in MARKS:
-        if any(cell.state == state for _, _, cell in info.cells()):
+        if any(info.in_state(cell, state) for _, _, cell in info.cells()):
             figure.add_trace(_marks(info, state))
     if diagonals := info.diagonals():
         figure.add_trace(_diagonals(info, diagonals))
@@ -182,8 +191,8 @@ def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
     """The cells in one state without a value: a sign on a fill, named in the legend."""
     mark = MARKS[state]
     return go.Heatmap(
-        z=[[1 if cell.state == state else None for cell in row] for row in info.rows],
-        text=[[mark.sign if cell.state == state else "" for cell in row] for row in info.rows],
+        z=[[1 if info.in_state(cell, state) else None for cell in row] for row in info.rows],
+        text=[[mark.sign if info.in_state(cell, state) else "" for cell in row] for row in info.rows],
         colorscale=[[0, mark.fill], [1, mark.fill]],
         showscale=False,
         textfont={"color": mark.ink},
