@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from epsearch.records.epsilon import EpsilonRange
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
+    from epsearch.search.guided import GuidedSampler
     from epsearch.training.run import Run
     from epsearch.workloads.protocol import Workload
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
+    "GuidedSampler": "epsearch.search.guided",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
@@ -48,6 +50,7 @@ _PUBLIC = {
 __all__ = [
     "Denominator",
     "EpsilonRange",
+    "GuidedSampler",
     "Outcome",
     "ProbeHistory",
     "ProbeResult",
