@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from epsearch.records.lr_test import LrTest
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
+    from epsearch.search.guided import GuidedSampler
     from epsearch.training.run import Run
     from epsearch.workloads.protocol import Workload
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
+    "GuidedSampler": "epsearch.search.guided",
     "LrTest": "epsearch.records.lr_test",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
@@ -52,6 +54,7 @@ _PUBLIC = {
 __all__ = [
     "Denominator",
     "EpsilonRange",
+    "GuidedSampler",
     "LrTest",
     "Outcome",
     "ProbeHistory",
