@@ -66,14 +66,21 @@ def settings(name: str, optimizer: str) -> list[str]:
     return [*chosen, f"workload.path={part_of_war_and_peace()}"] if name == "war-and-peace-lstm" else chosen
 
 
+def run_probe(name: str, optimizer: str) -> epsearch.ProbeResult:
+    """Run the probe unless it exists."""
+    study, place = HERE / "outcomes" / f"{name}.yaml", RUNS / f"{name}-{optimizer}"
+    result = pipeline.probe(study, settings(name, optimizer), place / "probe")
+    assert result is not None, "the study files ask for one"
+    return result
+
+
 def compute(name: str, optimizer: str) -> None:
     """Run the probe and the grid unless they exist."""
     study, place = HERE / "outcomes" / f"{name}.yaml", RUNS / f"{name}-{optimizer}"
-    chosen = settings(name, optimizer)
-    pipeline.probe(study, chosen, place / "probe")
+    run_probe(name, optimizer)
     began = time.time()
     dense = [f"search.lr={LRS}", f"search.eps={EPS[optimizer]}"]
-    outcome = epsearch.run(study, overrides=[*chosen, *dense], directory=place / "grid")
+    outcome = epsearch.run(study, overrides=[*settings(name, optimizer), *dense], directory=place / "grid")
     print(f"{name} {optimizer}: {len(outcome.trials)} cells, {time.time() - began:.0f} s", flush=True)
 
 
@@ -87,8 +94,7 @@ def collect() -> None:
             continue
         name, _, optimizer = place.parent.name.rpartition("-")
         mine = {"workload": name, "optimizer": optimizer}
-        probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
-        said = said_of(probe, outcome)
+        said = said_of(epsearch.ProbeResult.load(place.parent / "probe" / "probe.json"), outcome)
         probes.append({**mine, **said})
         # Trials that a killed run lost were retried, and are there twice.
         finished = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
