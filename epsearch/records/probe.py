@@ -233,7 +233,10 @@ class ProbeResult(Record):
         return self.histogram.above(eps)
 
     def plot(self) -> go.Figure:
-        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range."""
+        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range.
+
+        An end of the paper's range that is 2 decades or more beyond the pooled one is dotted.
+        """
         from epsearch.report.figures.histogram import histogram_info, plot_histogram
 
         return plot_histogram(histogram_info(self))
