@@ -29,6 +29,11 @@ class Box(NamedTuple):
         shift = float(10 ** (self.probe.lr_shift(eps) - self.probe.lr_shift(at)))
         return self.test.low * (1.0 if self.test.suggestion is None else shift), self.test.high * shift
 
+    def excludes(self, lr: float, eps: float) -> bool:
+        """Whether lr lies outside the box at ε, by more than a rounded half decade may."""
+        low, high = self.at(eps)
+        return not low / 1.01 <= lr <= high * 1.01
+
     def hull(self, eps: Sequence[float]) -> Interval:
         """The bounds that hold the box at each ε."""
         lows, highs = zip(*(self.at(each) for each in eps), strict=True)
