@@ -16,7 +16,7 @@ from epsearch.study.box import Box
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, why the paper's differs, the learning-rate test, the trials, the best ones."""
+    """Plain text, not escaped: the range, why the paper's differs, the lr test, the trials, the best ones."""
     parts = (_range, _why, _lr_test, _states, _best, _widened, _baseline)
     return [text for part in parts if (text := part(outcome))]
 
