@@ -53,7 +53,10 @@ def axis_kinds(config: StudyConfig, found: EpsilonRange | None) -> dict[str, Lit
     # Any range and any number of batches give the same kinds of axes.
     assumed = found or EpsilonRange(lower=1e-6, upper=1e-2)
     searched = spaces(config, assumed, batches_per_epoch=1)[config.optimizer.name]
-    return {name: "interval" if isinstance(axis, Interval) else "points" for name, axis in searched.items()}
+    drawn = {name for name, axis in searched.items() if isinstance(axis, Interval)}
+    if config.engine.sampler == "guided" and "eps" not in drawn:
+        drawn -= {"lr"}  # half decades
+    return {name: "interval" if name in drawn else "points" for name in searched}
 
 
 def _lr(config: StudyConfig, eps: Axis, box: Box | None) -> Axis:

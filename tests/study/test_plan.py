@@ -165,5 +165,7 @@ def test_the_kind_of_each_axis(found: EpsilonRange | None) -> None:
     assert axis_kinds(drawn, found) == {"lr": "interval", "eps": "interval", "beta2": "interval"}
     assert axis_kinds(study(search={"lr": "auto"}), found) == {"lr": "points", "eps": "points", "beta2": "points"}
     assert axis_kinds(study(engine=TPE, search={"lr": "auto"}), found)["lr"] == "interval"
+    guided = study(engine={"sampler": "guided", "trials": 9}, search={"lr": "auto"})
+    assert axis_kinds(guided, found)["lr"] == "points"
     mixed = study(engine=TPE, search={"eps": "grid", "lr": lr, "beta2": 0.99})
     assert axis_kinds(mixed, found) == {"lr": "interval", "eps": "points", "beta2": "points"}

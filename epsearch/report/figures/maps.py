@@ -28,8 +28,8 @@ def plot_map(outcome: Outcome, x: str, y: str, colors: Colors | None = None) -> 
     if not any({x, y} <= trial.cell.keys() for trial in trials):
         return None
     if outcome.is_grid(x) and outcome.is_grid(y):
-        # Around the ridge, each ε has learning rates of its own.
-        full = outcome.lr_test is None or "lr" not in (x, y)
+        # A sampler leaves cells out, and around the ridge each ε has learning rates of its own.
+        full = outcome.sampler == "grid" and (outcome.lr_test is None or "lr" not in (x, y))
         cells = heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric, ridge=outcome.ridge, full=full)
         figure = plot_heatmap(replace(cells, colors=cells.colors and (colors or cells.colors)))
     else:

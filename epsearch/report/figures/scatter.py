@@ -116,6 +116,8 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
         )
     if info.colors is not None:
         done = [point for point in info.points if point.state == "complete"]
+        # The best of trials in one place is on top.
+        done.sort(key=lambda point: point.value or 0.0, reverse=info.goal == "minimize")
         figure.add_trace(
             _points(info, done, {"size": 12, "color": [point.value for point in done], "coloraxis": "coloraxis"})
         )
