@@ -157,6 +157,19 @@ def test_of_two_optimizers_side_by_side_the_last_is_watched() -> None:
     assert steps_counted(run, *both) == 5
 
 
+def test_the_study_chooses_the_range_and_what_to_exclude() -> None:
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(probe={"range": "paper", "exclude": ["b*"]}), CELL, 0, CPU, probing=True)
+    steps_counted(run, run.optimizer(model))
+    result = run.measure()
+    assert result.range_kind == "paper"
+    assert result.excluded == ["bias"]
+    assert [layer.name for layer in result.layers] == ["weight"]
+    run = Run(study(probe={"exclude": ["x"]}), CELL, 0, CPU, probing=True)
+    with pytest.raises(UserError, match="no tensor is called 'x'. Choose from: weight, bias"):
+        steps_counted(run, run.optimizer(model))
+
+
 def test_a_probe_that_diverged_says_what_to_do() -> None:
     run = Run(study(), CELL, 0, CPU, probing=True)
     run.optimizer(torch.nn.Linear(1, 1))
