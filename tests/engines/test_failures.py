@@ -27,7 +27,7 @@ def rows(folder: StudyFolder) -> list[dict[str, str]]:
 
 
 def test_one_trial_raises(study_folder: StudyFolder) -> None:
-    """The study goes on; the next run tries that cell again, and only that one."""
+    """The study continues; the next run retries that cell alone."""
     module = """
         def train(run):
             for epoch in run.epochs():
@@ -89,15 +89,15 @@ def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:
 
 
 def test_every_trial_raises(study_folder: StudyFolder) -> None:
-    """Three failures and nothing else: the rest is not burnt, the cause is said, the cells wait for a mended module."""
+    """The study stops after three failures and reports the cause; the next run, with fixed code, trains every cell."""
     study_folder.write("def train(run):\n    raise KeyError('weights')\n")
     result = study_folder.run()
     assert result.returncode == 1
     assert "the first 3 trials all failed, the last with: KeyError: 'weights'" in result.stderr
     assert "Traceback" not in result.stderr
     study_folder.write("def train(run):\n    for _ in run.epochs():\n        run.report(score=1)\n")
-    mended = study_folder.run()
-    assert mended.returncode == 0, mended.stderr
+    fixed = study_folder.run()
+    assert fixed.returncode == 0, fixed.stderr
     complete = [t for t in trials_of(study_folder) if t.state == TrialState.COMPLETE]
     assert len(complete) == 12
     assert len({(t.params["lr"], t.params["eps"]) for t in complete}) == 12
@@ -268,7 +268,7 @@ QUICK = "def train(run):\n    for _ in run.epochs():\n        run.report(score=1
 
 
 def test_full_disk_while_reporting(study_folder: StudyFolder, small_disk: Path) -> None:
-    """The page does not fit: said in one message; every trial is kept and the report can be made elsewhere."""
+    """The page does not fit: one message; every trial is kept, and the report can be written elsewhere."""
     study_folder.write(QUICK)
     study_folder.run_directory = small_disk / "run"
     result = study_folder.run()
@@ -287,7 +287,7 @@ def test_full_disk_while_reporting(study_folder: StudyFolder, small_disk: Path) 
 
 
 def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) -> None:
-    """SQLite cannot write: the study stops with a message, and goes on when there is room."""
+    """SQLite cannot write: the study stops with a message, and resumes when there is room."""
     study_folder.write(
         """
         import pathlib, time

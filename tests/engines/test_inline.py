@@ -154,7 +154,7 @@ def test_an_interrupt_while_reporting_waits_for_the_storage(
 
 @pytest.mark.parametrize("together", [1, 3])
 def test_out_of_memory_ends_the_study(together: int, study_folder: StudyFolder) -> None:
-    """There is no other process that could go on: the trial has died, and the message says so."""
+    """No other process could continue: the trial has died, and the message names the remedy."""
     with pytest.raises(epsearch.StudyError, match=r"out of memory .*cannot continue.*engine\.name=optuna"):
         run(study_folder, "def train(run):\n    raise MemoryError('no more')", engine={"together": together})
     trials = stored(study_folder)

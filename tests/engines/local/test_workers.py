@@ -121,7 +121,7 @@ def test_a_broken_gpu_costs_no_trial(study_folder: StudyFolder) -> None:
 
 @pytest.mark.thorough
 def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
-    """In training it is retried, from the checkpoint, and the message says what helps."""
+    """A trial is retried from its checkpoint, and the message names the remedy."""
     study_folder.write(
         """
         import os, pathlib, torch
@@ -144,7 +144,7 @@ def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
 
 @pytest.mark.thorough
 def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFolder) -> None:
-    """Which one it was is not known: each is tried again by itself, and the others finish."""
+    """Which one it was is unknown: each is retried alone, and the others finish."""
     study_folder.write(
         """
         import os

@@ -1,6 +1,6 @@
 """A cluster's bad day: the services of docker/compose.yaml, each on a machine of its own, while a study runs on them.
 
-A study is submitted, with a module beside it, from a machine that is no part of the cluster. A worker's machine dies,
+A study is submitted, with a module beside it, from a machine outside the cluster. A worker's machine dies,
 another one joins, the driver is killed, the study is submitted again and fetched; Optuna's dashboard is read meanwhile.
 As root, for the network namespaces:
 
@@ -116,7 +116,7 @@ class Cluster:
 
     @contextmanager
     def database(self) -> Iterator[None]:
-        """PostgreSQL, which is no image here."""
+        """PostgreSQL, which has no image here."""
         machine = self._machines.add("postgres")
         server = PostgreSQL(self._folder / "database", "epsearch", SECRETS["POSTGRES_PASSWORD"], machine.command)
         server.start("*", 5432, f"{NETWORK}.0/24")
@@ -142,7 +142,7 @@ class Cluster:
         return [(cell, int(epoch), machine) for cell, epoch, machine in map(str.split, lines)]
 
     def seen_in_dashboard(self) -> Counter[str]:
-        """States of the trials, as Optuna's dashboard tells a browser."""
+        """States of the trials, as Optuna's dashboard sends them to a browser."""
         ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
         (study,) = self._get(ask, "/api/studies")["study_summaries"]
         trials = self._get(ask, f"/api/studies/{study['study_id']}")["trials"]
@@ -158,7 +158,7 @@ class Cluster:
         secret = re.compile(r"\$\{(\w+):\?[^}]*\}")
         return {
             **{key: secret.sub(lambda found: SECRETS[found[1]], value) for key, value in given.items()},
-            # What the image sets; and what the module of this study wants to know.
+            # What the image sets, and what this study's module reads.
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "EPSEARCH_RUNS": str(self._folder / "runs"),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -261,7 +261,7 @@ def by_cell(trials: Trials) -> dict[str, list[float]]:
 
 
 def check(cluster: Cluster, expected: dict[str, list[float]], say: Callable[[str], None]) -> None:
-    """Every cell settled once, with the values it has on one machine; trials that lost theirs went on."""
+    """Every cell finished once, with the values it has on one machine; trials whose machine died resumed."""
     trials = cluster.trials()
     found = by_cell(trials)
     assert found.keys() == expected.keys()
@@ -278,13 +278,13 @@ def check(cluster: Cluster, expected: dict[str, list[float]], say: Callable[[str
     assert resumed, f"no trial went on from its checkpoint on another machine: {moved}"
     again = sum(map(len, rows.values())) - TRIALS * EPOCHS
     say(
-        f"{TRIALS} cells settled once, as on one machine; {sum(others.values())} trials lost with the driver; "
+        f"{TRIALS} cells finished once, as on one machine; {sum(others.values())} trials lost with the driver; "
         f"{len(resumed)} went on elsewhere from a checkpoint; {again} of {TRIALS * EPOCHS} epochs were trained again"
     )
 
 
 def main() -> None:
-    """Rehearse, and say what happens when."""
+    """Rehearse, and print each event with its time."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         Path(folder).chmod(0o755)

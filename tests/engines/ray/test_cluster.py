@@ -103,7 +103,7 @@ def test_an_engine_that_cannot_be_imported(
 
 
 def test_a_cluster_that_dies_under_a_study(tmp_path: Path) -> None:
-    """Ray would end the driver after a minute, and say nothing of the study."""
+    """Ray would end the driver after a minute without a word about the study."""
     need_namespaces()
     folder = RayFolder(tmp_path)
     module = """

@@ -33,7 +33,7 @@ SECRET = "hunter2"
 
 
 class JobApi:
-    """Answers as Ray's dashboard does, with one job, unless a test says otherwise; keeps what it was sent."""
+    """Answers as Ray's dashboard does, with one job, unless a test changes it; keeps what it receives."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
@@ -269,7 +269,7 @@ def test_an_unknown_job(api: JobApi, command_line: CommandLine, command: str) ->
 
 
 def test_a_connection_that_breaks_while_a_job_is_followed(api: JobApi, command_line: CommandLine) -> None:
-    """This server has no WebSocket. The job itself goes on: exit code 1."""
+    """This server has no WebSocket. The job itself continues: exit code 1."""
     code, _, err = command_line("logs", "--follow", "sent-1")
     assert code == 1
     assert err.startswith(f"epsearch: {api.address}: the connection broke (")
@@ -313,7 +313,7 @@ def test_a_password_in_the_study_is_refused(
     where: str,
     variable: str | None,
 ) -> None:
-    """However YAML writes it, and whatever this machine's environment says: nothing is sent."""
+    """However it is written in YAML, and whatever this machine's environment holds: nothing is sent."""
     if variable is not None:
         monkeypatch.setenv("EPSEARCH_STORAGE", variable)
     url = PASSWORDS[kind]

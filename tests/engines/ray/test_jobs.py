@@ -69,16 +69,16 @@ class Site:
         return re.findall(r"Job (\S+):", done.stdout)[0]
 
     def wait_for(self, job: str, what: str) -> None:
-        """Wait until its log says so, however slow the machine is. A job that ends without having said it fails."""
+        """Wait until its log has the text, however slow the machine is. Fails if the job ends without it."""
 
-        def said() -> bool:
+        def logged() -> bool:
             status = self.epsearch("status", job).stdout
             if what in self.epsearch("logs", job).stdout:
                 return True
             assert re.match(rf"{job}  (pending|running)", status), status
             return False
 
-        wait_for(said, 500, lambda: self.epsearch("status", job).stdout)
+        wait_for(logged, 500, lambda: self.epsearch("status", job).stdout)
 
 
 @pytest.fixture(scope="module")
