@@ -27,11 +27,11 @@ def rows(folder: StudyFolder) -> list[dict[str, str]]:
 
 
 def test_one_trial_raises(study_folder: StudyFolder) -> None:
-    """The study continues; the next run retries that cell alone."""
+    """In the middle of the grid: the study continues, and the next run retries that cell alone."""
     module = """
         def train(run):
             for epoch in run.epochs():
-                if run.eps == 1e-6 and {broken}:
+                if run.eps == 1e-8 and {broken}:
                     raise ValueError("the dog ate it")
                 run.report(score=run.eps)
         """
@@ -42,18 +42,18 @@ def test_one_trial_raises(study_folder: StudyFolder) -> None:
     assert "Traceback" not in first.stdout + first.stderr
     assert "ValueError: the dog ate it" in (study_folder.run_directory / "logs" / "worker-0.log").read_text()
     by_eps = {row["eps"]: row for row in rows(study_folder)}
-    assert by_eps["1e-06"]["state"] == "failed"
-    assert by_eps["1e-06"]["fail_reason"] == "raised"
-    assert {by_eps["1e-08"]["state"], by_eps["0.0001"]["state"]} == {"complete"}
+    assert by_eps["1e-08"]["state"] == "failed"
+    assert by_eps["1e-08"]["fail_reason"] == "raised"
+    assert {by_eps["1e-06"]["state"], by_eps["0.0001"]["state"]} == {"complete"}
 
     study_folder.write(module.format(broken=False), search=ONE_LR)
     second = study_folder.run()
     assert second.returncode == 0, second.stderr
     assert "2 finished in earlier runs" in second.stdout
     trials = trials_of(study_folder)
-    assert [t.state for t in trials] == [TrialState.FAIL, *[TrialState.COMPLETE] * 3]
-    assert trials[3].user_attrs["retry_of"] == 0
-    assert trials[3].params == trials[0].params
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert trials[3].user_attrs["retry_of"] == 1
+    assert trials[3].params == trials[1].params
 
 
 def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:

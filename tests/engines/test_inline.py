@@ -111,19 +111,21 @@ def test_sys_exit_ends_its_trial_alone(study_folder: StudyFolder) -> None:
     ids=["raised", "debugger quit", "Ctrl-C", "Ctrl-C caught by the user's code"],
 )
 def test_an_interrupt_stops_the_study(stop: str, study_folder: StudyFolder) -> None:
-    """The trial under way is lost, and the next run retries it; those before it are kept."""
+    """The running trial is lost, and the next run retries it; the one before it is kept."""
     module = f"""
         import os
         def train(run):
-            if run.eps == 1e-6 and "RESUMED" not in os.environ:
+            if run.eps == 1e-8 and "RESUMED" not in os.environ:
                 {stop.strip()}
             run.report(score=run.eps)
         """
     with pytest.raises(KeyboardInterrupt):
         run(study_folder, module)
     before = {trial.eps: trial for trial in stored(study_folder)}
-    assert before[1e-6].fail_reason == "lost"
-    assert all(trial.state == "complete" for eps, trial in before.items() if eps != 1e-6)
+    assert {eps: (trial.state, trial.fail_reason) for eps, trial in before.items()} == {
+        1e-6: ("complete", None),  # a grid starts in the middle
+        1e-8: ("failed", "lost"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESUMED", "1")
         trials = run(study_folder, module)

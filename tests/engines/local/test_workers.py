@@ -151,7 +151,7 @@ def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFo
 
         def train(run):
             for epoch in run.epochs():
-                if run.eps == 1e-4:
+                if run.eps == 1e-8:  # the second of the three
                     os._exit(3)
                 run.report(score=run.eps)
         """,
@@ -160,10 +160,10 @@ def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFo
     )
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert complete(study_folder) == {1e-8: 1e-8, 1e-6: 1e-6}
-    *_, last = trials_of(study_folder)
-    assert last.user_attrs["fail_reason"] == "died"
-    assert "a worker process ended with exit code 3" in last.user_attrs["error"]
+    assert complete(study_folder) == {1e-6: 1e-6, 1e-4: 1e-4}
+    _, deadly, _ = trials_of(study_folder)
+    assert deadly.user_attrs["fail_reason"] == "died"
+    assert "a worker process ended with exit code 3" in deadly.user_attrs["error"]
 
 
 STARTING = """
