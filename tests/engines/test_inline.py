@@ -15,7 +15,7 @@ import pytest
 import epsearch
 from epsearch.records.trial import Trial
 from epsearch.study.file import load_study
-from tests.conftest import EPSEARCH, StudyFolder
+from tests.conftest import EPSEARCH, INLINE, StudyFolder
 
 THREE = {"search": {"eps": [1e-8, 1e-6, 1e-4], "lr": 0.01, "beta2": 0.999}}
 
@@ -27,7 +27,7 @@ def silent_optuna() -> None:
 
 def run(folder: StudyFolder, module: str, **sections: Any) -> dict[float | None, Trial]:
     """The last trial of each eps, after a run in this process."""
-    engine = {"name": "inline", **sections.pop("engine", {})}
+    engine = {**INLINE, **sections.pop("engine", {})}
     file = folder.write(module, engine=engine, **{**THREE, **sections})
     return {trial.eps: trial for trial in epsearch.run(file, directory=folder.run_directory).trials}
 
@@ -197,7 +197,7 @@ def test_a_breakpoint(study_folder: StudyFolder) -> None:
             breakpoint()
             run.report(score=1.0)
         """,
-        engine={"name": "inline"},
+        engine=INLINE,
         search={**THREE["search"], "eps": 1e-8},
     )
     command = [*EPSEARCH, "run", str(study_folder.path / "study.yaml"), "--dir", str(study_folder.run_directory)]
@@ -206,6 +206,24 @@ def test_a_breakpoint(study_folder: StudyFolder) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "84" in done.stdout
+
+
+def test_a_command_that_trained_ends_quietly(study_folder: StudyFolder) -> None:
+    """Torch is loaded in the driver: what its libraries leave behind is not printed as leaked."""
+    module = """
+        import torch
+
+        def train(run):
+            model = torch.nn.Linear(4, 1)
+            optimizer = run.optimizer(model)
+            for epoch in run.epochs():
+                model(torch.ones(2, 4)).sum().backward()
+                optimizer.step()
+                run.report(score=1.0)
+        """
+    study_folder.write(module, engine=INLINE, search={"eps": 1e-8, "lr": 1e-3}, training={"epochs": 1})
+    done = study_folder.run()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_training_in_lockstep(study_folder: StudyFolder) -> None:
