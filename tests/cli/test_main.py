@@ -165,9 +165,10 @@ def test_wrong_code(workload: str, expected: str, own: CommandLine) -> None:
     assert "\n" not in message
 
 
+@pytest.mark.thorough
 def test_a_metric_that_is_not_reported(own: CommandLine) -> None:
     """The first trial ends the study, not each of them: the study file is wrong, and no trial counts as done."""
-    code, _, err = own("run", "s.yaml", *INLINE, "--set", "workload.train=code_of_mine:reports_other")
+    code, _, err = own("run", "s.yaml", "--set", "workload.train=code_of_mine:reports_other")
     assert code == 2
     assert err == 'epsearch: run.report() was given loss, but the study\'s metric.name is "score".\n'
     code, out, _ = own("run", "s.yaml", *INLINE, "--dir", "other")

@@ -79,7 +79,7 @@ def test_after_the_driver_was_killed(study_folder: StudyFolder, expected: dict[f
 
 @pytest.mark.thorough
 def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """Each try gets two epochs further, and the third finishes, all in one run."""
+    """Each attempt trains two more epochs, and the third finishes, all in one run."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
     study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING)
     done = study_folder.run()
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expe
 
 @pytest.mark.thorough
 def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """A trial that died as often as a run allows is retried by the next one, from the last try's file."""
+    """A trial that died as often as a run allows is retried by the next one, from the last attempt's file."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
     study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"max_failures": 0})
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Trials that go wrong end in the state they should, and take nothing else with them."""
+"""Failed trials end in the right state and affect nothing else."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_one_trial_raises(study_folder: StudyFolder) -> None:
     assert trials[3].params == trials[1].params
 
 
-def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:
-    """It is bounded and readable on the terminal, in the tables and as JSON, and the study ends as usual."""
+def test_an_exception_may_have_any_text(study_folder: StudyFolder) -> None:
+    """It is bounded and readable on the terminal, in the tables and as JSON; the study ends as usual."""
     study_folder.write(
         """
-        SAYS = {1e-6: "\\x1b[31m \\udcff \\0", 1e-8: "megabytes " * 300_000}
+        TEXTS = {1e-6: "\\x1b[31m \\udcff \\0", 1e-8: "megabytes " * 300_000}
 
         def train(run):
             for epoch in run.epochs():
-                if run.eps in SAYS:
-                    raise ValueError(SAYS[run.eps])
+                if run.eps in TEXTS:
+                    raise ValueError(TEXTS[run.eps])
                 run.report(score=1.7e308 * (1 - 2 * run.seed))
         """,
         search=ONE_LR,
@@ -104,7 +104,7 @@ def test_every_trial_raises(study_folder: StudyFolder) -> None:
 
 
 def test_values_that_are_not_finite(study_folder: StudyFolder) -> None:
-    """NaN in epoch 2 keeps epoch 1's value; NaN from the start is a failure called diverged, tried only once."""
+    """NaN in epoch 2 keeps epoch 1's value; NaN from the start fails the trial as diverged, without a retry."""
     study_folder.write(
         """
         import math
@@ -131,7 +131,7 @@ def test_values_that_are_not_finite(study_folder: StudyFolder) -> None:
 
 
 def test_loss_becomes_nan_in_our_loop(study_folder: StudyFolder) -> None:
-    """An absurd learning rate on the digits: those cells diverge or keep what they had, the others are complete."""
+    """An absurd learning rate on the digits diverges; the other cell is complete."""
     study = study_folder.write(
         "",
         workload={"train": None, "name": "vision", "dataset": "digits", "model": "mlp"},
@@ -204,7 +204,7 @@ def test_several_seeds(study_folder: StudyFolder) -> None:
 
 
 def test_a_trial_is_killed(study_folder: StudyFolder) -> None:
-    """As the kernel does when memory runs out: that trial is tried three times, and a new worker takes over."""
+    """As the kernel does when memory runs out: that trial is run three times, and a new worker takes over."""
     study_folder.write(
         """
         import os, pathlib, signal
@@ -297,7 +297,7 @@ def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) 
             for epoch in run.epochs():
                 if tries.exists() and len(tries.read_text()) == 6 and ballast.exists():
                     time.sleep(1)  # the trial before this one is written meanwhile
-                    # Fills what is left of the disk that the study is on.
+                    # Fill the disk that the study is on.
                     with open(ballast.read_text(), "ab") as file:
                         try:
                             while True:

@@ -1,4 +1,4 @@
-"""What fails under a study is reported as what it is."""
+"""System errors during a study are reported with their cause."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KEPT = "What was written before is kept"
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_what_happened_is_reported(error: Exception, expected: str, tmp_path: Path) -> None:
-    """Not every error of the system is a full disk, and only the storage's are the database's."""
+    """A full disk is suspected only for errors of the storage."""
     (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
     with (
         pytest.raises(StudyError) as raised,

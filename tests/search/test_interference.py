@@ -1,4 +1,4 @@
-"""What Optuna's dashboard and API do to a study while it runs."""
+"""Changes to a running study through Optuna's dashboard and API."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_all_is_deleted(study_folder: StudyFolder) -> None:
 
 
 def test_a_new_study_does_not_resume_the_checkpoints_of_a_deleted_one(study_folder: StudyFolder) -> None:
-    """A file under the number of a trial to come is another cell's."""
+    """A checkpoint with the number of a later trial belongs to the deleted study."""
     module = """
         import os, pathlib, signal
 

@@ -143,11 +143,11 @@ def test_only_a_process_known_to_be_gone_is() -> None:
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
         assert here._replace(pid=ended.pid).is_gone()
-        # Its number was given to another process.
+        # Its PID was reused.
         assert here._replace(started="1").is_gone()
 
 
-# --- whole drivers ---
+# --- driver processes ---
 
 SLOW = """
     import pathlib, time
@@ -231,7 +231,7 @@ def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_fol
 
 @pytest.mark.thorough
 def test_a_study_is_taken_over(storage_url: str, study_folder: StudyFolder) -> None:
-    """The first driver stops, also in the middle of an epoch, and nothing is lost or doubled."""
+    """The first driver stops, even in the middle of an epoch, and no trial is lost or doubled."""
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
     first = start(study_folder, "first", background=True)

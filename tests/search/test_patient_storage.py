@@ -1,4 +1,4 @@
-"""A database that is away for a while: what was interrupted is repeated, and done once."""
+"""A database that is unreachable for a while: interrupted writes are repeated and take effect once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.thorough
 
 
 class Unreliable:
-    """A storage whose connection drops at chosen commits: before them, or after them, unheard."""
+    """A storage whose connection drops at chosen commits: before them, or after them without an answer."""
 
     def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.storage = open_storage(url)
@@ -95,7 +95,7 @@ def test_it_gives_up_in_the_end(postgresql: Server, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_server_restarts_under_a_study(postgresql: Server, study_folder: StudyFolder) -> None:
-    """Twice, and once it is away for some seconds: the study continues, and no trial is lost or doubled."""
+    """Twice, and once it is down for some seconds: the study continues, and no trial is lost or doubled."""
     url = postgresql.database()
     module = """
         import time

@@ -1,4 +1,4 @@
-"""A study in a real PostgreSQL server, started here on loopback, with a password that must never be seen."""
+"""A study in a real PostgreSQL server, started here on loopback, with a password that must not be shown."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_study_resumes_in_postgresql_and_hides_the_password(server: int, study
 
 
 def test_any_value_and_any_error_are_kept(server: int, study_folder: StudyFolder) -> None:
-    """The largest float, the smallest, and a text that PostgreSQL's own could not hold."""
+    """The largest float, the smallest, and a text that PostgreSQL's text type cannot hold."""
     url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
     opened = Opened(study_folder, seeds=2, name="extremes", storage=url)
     trial = opened.train([sys.float_info.max, 5e-324], [-sys.float_info.max], kind="raised", error="\udcff \0 \x1b")

@@ -131,13 +131,13 @@ class Cluster:
         return self.client.run("epsearch", *words, cwd=self.study)
 
     def trials(self) -> Trials:
-        """What the database holds."""
+        """The rows of the database."""
         done = self.client.run(sys.executable, "-c", TRIALS_AS_JSON)
         assert done.returncode == 0, done.stderr
         return list(json.loads(done.stdout))
 
     def trained(self) -> list[tuple[str, int, str]]:
-        """Every epoch that was begun: its cell, its number, its machine."""
+        """Every epoch that began: its cell, number and machine."""
         lines = self.epochs_log.read_text().split("\n")[:-1] if self.epochs_log.exists() else []
         return [(cell, int(epoch), machine) for cell, epoch, machine in map(str.split, lines)]
 
@@ -170,7 +170,10 @@ class Cluster:
 
 
 def rehearse(folder: Path, say: Callable[[str], None]) -> None:
-    """Go through it all; an AssertionError is what went wrong."""
+    """Run all of it.
+
+    Raises:
+        AssertionError: Something went wrong."""
     with Machines(folder / "machines") as machines:
         # Trials last longer than a worker process takes to start. Ray Tune moves a trial whose process is starting yet
         # to one that has become free meanwhile: of shorter trials a machine that joins would get none.
@@ -210,7 +213,7 @@ def rehearse(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def alone(cluster: Cluster) -> dict[str, list[float]]:
-    """Every epoch's value of every cell, by the Optuna engine."""
+    """Every epoch's value of every cell, from the Optuna engine."""
     client, directory = cluster.client, cluster.study.parent / "alone"
     storage = f"sqlite:///{directory}/study.db"
     client.environment |= {"REHEARSAL_SECONDS": "0", "REHEARSAL_LOG": "/dev/null", "EPSEARCH_STORAGE": storage}
@@ -219,14 +222,14 @@ def alone(cluster: Cluster) -> dict[str, list[float]]:
     done = cluster.epsearch("run", "study.yaml", "--dir", str(directory), *words)
     assert done.returncode == 0, done.stderr
     found = by_cell(cluster.trials())
-    # From here on it looks at the cluster's.
+    # From here on it shows the cluster's.
     client.environment |= cluster._environment("head")
     assert len(found) == TRIALS
     return found
 
 
 def submit(cluster: Cluster) -> str:
-    """Submit the study and leave; the job's name."""
+    """Submit the study without following it; return the job's name."""
     done = cluster.epsearch("submit", "study.yaml", "--address", ADDRESS, "--no-wait")
     assert done.returncode == 0, (done.stdout, done.stderr)
     return str(re.findall(r"Job (\S+):", done.stdout)[0])
@@ -244,7 +247,7 @@ def machines_of(cluster: Cluster) -> set[str]:
 
 
 def ready_to_lose(cluster: Cluster, machine: str) -> bool:
-    """Whether a trial under way there has come some epochs far, and others elsewhere have begun."""
+    """Whether a trial running there has trained some epochs, and others have begun elsewhere."""
     trained = cluster.trained()
     last = {cell: (epoch, where) for cell, epoch, where in trained}
     return len(trained) > 30 and any(where == machine and 2 <= epoch < EPOCHS - 1 for epoch, where in last.values())

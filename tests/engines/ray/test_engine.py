@@ -1,4 +1,4 @@
-"""The same studies by Ray Tune: a real Ray, started by the real command, in a network namespace of its own."""
+"""The same studies on Ray Tune: a real Ray, started by the real command, in a network namespace of its own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _isolation() -> None:
 
 
 class RayFolder(StudyFolder):
-    """A study folder whose study runs by Ray."""
+    """A study folder whose study runs on Ray."""
 
     def write(self, module: str, **sections: Any) -> Path:
         return super().write(module, **{**sections, "engine": {"name": "ray", **sections.get("engine", {})}})
@@ -57,7 +57,7 @@ def ray_folder(tmp_path: Path) -> RayFolder:
 
 
 def outcomes(directory: Path, *names: str) -> dict[tuple[float, float | None], list[float]]:
-    """Every epoch's value of every cell of these Optuna studies."""
+    """Every epoch's value of every cell in these Optuna studies."""
     storage = open_storage(f"sqlite:///{directory}/study.db")
     trials = [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).get_trials()]
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -165,7 +165,7 @@ def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
 @pytest.mark.thorough
 @pytest.mark.alone
 def test_a_trial_that_takes_all_memory(ray_folder: RayFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray kills it before the kernel would; it is tried again, ends as died, and the others are untouched."""
+    """Ray kills it before the kernel would; it is retried, ends as died, and the others are complete."""
     module = """
         import time
 
@@ -253,7 +253,7 @@ def wait_for_epochs(folder: StudyFolder, count: int, driver: subprocess.Popen[st
 
 
 def processes_of(folder: Path) -> list[str]:
-    """What runs with the folder's mark in its environment."""
+    """The processes with the folder's mark in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
