@@ -167,7 +167,7 @@ def test_the_study_chooses_the_range_and_what_to_exclude() -> None:
     assert result.excluded == ["bias"]
     assert [layer.name for layer in result.layers] == ["weight"]
     run = Run(study(probe={"exclude": ["x"]}), CELL, 0, CPU, probing=True)
-    with pytest.raises(UserError, match="no tensor is called 'x'. Choose from: weight, bias"):
+    with pytest.raises(UserError, match=r"no tensor is called 'x'\. Choose from: weight, bias"):
         steps_counted(run, run.optimizer(model))
 
 
