@@ -1,4 +1,4 @@
-"""Kill studies at random moments, again and again: do resumed studies end with the same results as undisturbed ones?
+"""Kill studies at random moments, and compare the results of the resumed studies with those of undisturbed ones.
 
 For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), the real command runs
 studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process
@@ -8,7 +8,7 @@ trial trains a small network with a checkpoint after every epoch.
 
 Counted over the finished studies: finished cells that a kill lost, cells that ran twice (or, with TPE, one too many),
 and trials with a value, of an epoch or final, that differs from the same cell trained without interruption. For grid
-and random, the cells must be those of the undisturbed run.
+and random, the cells must equal those of the undisturbed run.
 
 Ray listens on every interface, PostgreSQL on loopback, so:
 
@@ -218,7 +218,7 @@ def check(study: Study, combination: Combination, cells: Counter[Cell], tally: T
     tally.finished += finished.total()
     tally.resumed += sum("retry_of" in trial.user_attrs for trial in trials)
     if combination.sampler == "tpe":
-        # What TPE draws depends on what it has seen by then: as many cells, none of them twice.
+        # TPE's draws depend on the results so far: only the number of cells is fixed, and none may repeat.
         tally.lost += max(0, TRIALS - finished.total())
         tally.doubled += max(0, finished.total() - TRIALS, finished.total() - len(finished))
     else:
@@ -275,14 +275,14 @@ def postgresql(folder: Path) -> Iterator[tuple[PostgreSQL, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=12, help="of each sampler and storage by the engine optuna")
-    parser.add_argument("--ray-kills", type=int, default=5, help="by the engine ray")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=12, help="kills per sampler and storage, engine optuna")
+    parser.add_argument("--ray-kills", type=int, default=5, help="the same, engine ray")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console, began = Console(width=140), time.monotonic()
     tallies: dict[Combination, Tally] = {}
-    # Sockets of Ray's are made below: short names.
+    # Ray's sockets lie below it: paths must be short.
     with (
         tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp") as place,
         postgresql(Path(place) / "pg") as (server, port),
