@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -19,12 +20,13 @@ CPU = torch.device("cpu")
 CELL = Cell(optimizer="adam", lr=1e-2, eps=1e-5, beta2=0.99)
 
 
-def study(epochs: int | None = None) -> StudyConfig:
+def study(epochs: int | None = None, probe: Mapping[str, object] | None = None) -> StudyConfig:
     return StudyConfig.model_validate(
         {
             "name": "test",
             "workload": {"train": "my:train"},
             "training": {"epochs": epochs},
+            "probe": probe or {},
             "metric": {"name": "score", "goal": "maximize"},
             "optimizer": {"beta1": 0.8, "weight_decay": 0.25},
         }
@@ -166,7 +168,7 @@ def test_the_study_chooses_the_range_and_what_to_exclude() -> None:
     assert result.excluded == ["bias"]
     assert [layer.name for layer in result.layers] == ["weight"]
     run = Run(study(probe={"exclude": ["x"]}), CELL, 0, CPU, probing=True)
-    with pytest.raises(UserError, match="no tensor is called 'x'. Choose from: weight, bias"):
+    with pytest.raises(UserError, match=r"no tensor is called 'x'\. Choose from: weight, bias"):
         steps_counted(run, run.optimizer(model))
 
 
