@@ -15,7 +15,7 @@ from epsearch.report.figures.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, why the paper's differs, the trials by state, the best trial, the baseline."""
+    """Plain text, not escaped: the range and the other kind, the trials by state, the best trial, the baseline."""
     texts = (_range(outcome), _why(outcome), _states(outcome), _best(outcome), _baseline(outcome))
     return [text for text in texts if text]
 
