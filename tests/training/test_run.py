@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ CPU = torch.device("cpu")
 CELL = Cell(optimizer="adam", lr=1e-2, eps=1e-5, beta2=0.99)
 
 
-def study(epochs: int | None = None) -> StudyConfig:
+def study(epochs: int | None = None, probe: Mapping[str, object] | None = None) -> StudyConfig:
     return StudyConfig.model_validate(
         {
             "name": "test",
             "workload": {"train": "my:train"},
             "training": {"epochs": epochs},
+            "probe": probe or {},
             "metric": {"name": "score", "goal": "maximize"},
             "optimizer": {"beta1": 0.8, "weight_decay": 0.25},
         }
