@@ -47,8 +47,8 @@ def _lr_test(outcome: Outcome) -> str:
         return f"A learning-rate test suggested no α, so a wide range was searched: {one_line(test.reason)}."
     at = f" at ε {rounded('eps', test.eps)}" if test.eps is not None else ""
     return (
-        f"A learning-rate test of {count(len(test.lrs), 'step')} suggested α {rounded('lr', test.suggestion)}{at}, "
-        "and the probe how it changes with ε: the expected ridge."
+        f"A learning-rate test of {count(len(test.lrs), 'step')} suggested α {rounded('lr', test.suggestion)}{at}; "
+        "from there the expected ridge rises with ε as the probe predicts."
     )
 
 
