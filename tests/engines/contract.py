@@ -16,8 +16,10 @@ import optuna
 import yaml
 
 import epsearch
+from epsearch.engines.base import open_engine
 from epsearch.records.listener import Listener
 from epsearch.records.trial import Cell
+from epsearch.study.file import load_study
 
 MODULE = """
 from pathlib import Path
@@ -119,6 +121,9 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
     assert first.probe is not None
     found |= {"endpoints": first.probe.range.endpoints(), "mixed": seen(first)}
     found["log"] = "".join(log.read_text() for log in sorted((run_dir / "logs").iterdir()))
+    with open_engine(load_study(study), run_dir / "logs") as opened:
+        test: epsearch.LrTest = opened.call("lr_test", 1e-6)
+        found["lr_test"] = test.model_dump()
     (folder / "mixed" / "healed").touch()
     found["healed"] = seen(epsearch.run(study, directory=run_dir))
     study = write(

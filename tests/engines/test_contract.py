@@ -97,3 +97,11 @@ def test_lr_auto(seen: dict[str, Any]) -> None:
 def test_the_probe_is_the_same(seen: dict[str, Any]) -> None:
     """One linear layer, three steps of Adam: every engine measures the same range of eps."""
     assert seen["endpoints"] == [1e-3, 1.0]
+
+
+def test_the_learning_rate_test_is_the_same(seen: dict[str, Any]) -> None:
+    """A task with an argument: one step in a worker that knows the study."""
+    test = seen["lr_test"]
+    assert (test["optimizer"], test["eps"]) == ("Adam", 1e-6)
+    assert test["settings"] == {"steps": len(test["lrs"]), "beta2": 0.9, "seed": 0, "device": "cpu"}
+    assert test["losses"][0] == pytest.approx(0.0302696, rel=1e-4)

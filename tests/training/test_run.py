@@ -10,6 +10,7 @@ import torch
 
 from epsearch.core.errors import StudyError, UserError
 from epsearch.probing import measure
+from epsearch.probing.lr_sweep import LrSweep
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell
 from epsearch.study.config import StudyConfig
@@ -163,6 +164,48 @@ def test_a_probe_that_diverged_says_what_to_do() -> None:
     run.report(score=math.nan)
     with pytest.raises(StudyError, match=r"probe\.lr"):
         run.measure()
+
+
+class TestLearningRateTest:
+    """A run whose lr a sweep sets: as many epochs as it needs, and no reports."""
+
+    def test_a_loop_that_knows_nothing_of_it(self) -> None:
+        sweep, reported = LrSweep(30), []
+        run = Run(study(1), CELL, 7, CPU, lr_sweep=sweep, on_report=lambda value: reported.append(value) is None)
+        assert run.probing
+        assert run.planned_epochs() == 30
+        model = torch.nn.Linear(2, 1)
+        optimizer = run.optimizer(model)
+        with sweep:
+            for epoch in run.epochs():
+                optimizer.zero_grad()
+                (model(torch.full((4, 2), 1.0 + epoch % 3)) - 5).square().mean().backward()
+                optimizer.step()
+                run.report(score=math.nan)
+        test = run.lr_test()
+        assert 10 < len(test.lrs) <= 30
+        assert (test.optimizer, test.eps) == ("Adam", 1e-5)
+        assert test.settings == {"steps": len(test.lrs), "beta2": 0.99, "seed": 7, "device": "cpu"}
+        assert not reported
+        assert not run.ended
+
+    def test_of_two_optimizers_the_one_watched_last_is_swept(self) -> None:
+        sweep = LrSweep(30)
+        run = Run(study(), CELL, 0, CPU, lr_sweep=sweep)
+        first, last = (run.optimizer(torch.nn.Linear(2, 1)) for _ in range(2))
+        for optimizer in (first, last):
+            optimizer.step()
+        assert first.param_groups[0]["lr"] == CELL.lr
+        assert last.param_groups[0]["lr"] == pytest.approx(1e-6)
+
+    def test_needs_an_optimizer_to_watch(self) -> None:
+        run = Run(study(), CELL, 0, CPU, lr_sweep=LrSweep(30))
+        with pytest.raises(UserError, match=r"run\.watch\(optimizer\)"):
+            run.lr_test()
+
+    def test_the_studys_metric_must_be_reported(self) -> None:
+        with pytest.raises(UserError, match=r'was given accuracy, but the study\'s metric.name is "score"'):
+            Run(study(), CELL, 0, CPU, lr_sweep=LrSweep(30)).report(accuracy=1.0)
 
 
 class TestRecording:
