@@ -124,7 +124,7 @@ def test_fashion_mnist_for_real(here: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "grid"])
+@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name not in ("grid", "guided")])
 def test_every_sampler(sampler: str, study_folder: StudyFolder) -> None:
     """Continuous axes, β₂ in powers of ten of 1 - β₂; what was sampled lies in the space, and differs."""
     study = study_folder.write(
@@ -214,6 +214,27 @@ def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> Non
     widened = epsearch.run(study, ["search.eps=grid"], study_folder.run_directory, notes)
     assert notes.probes == [False, True]
     assert len(widened.trials) == len(widened.probe.range.grid()) if widened.probe else False
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("eps", ["grid", "continuous"])
+def test_guided_search(eps: str, study_folder: StudyFolder) -> None:
+    """Two workers, a pruner; the resumed study goes on with cells that it has not tried."""
+    study = study_folder.write(
+        PROBED,
+        search={"eps": eps, "beta2": {"low": 0.9, "high": 0.999}, "baselines": ["sgd_momentum"]},
+        training={"epochs": 3},
+        engine={"sampler": "guided", "trials": 8, "workers": 2, "pruner": "median"},
+    )
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    assert outcome.probe is not None
+    more = epsearch.run(study, ["engine.trials=14"], study_folder.run_directory)
+    searched = [trial for trial in more.trials if trial.optimizer == "adam"]
+    assert len(searched) == 14
+    assert len({(trial.lr, trial.eps, trial.beta2) for trial in searched}) == 14
+    assert {trial.eps for trial in searched} <= set(outcome.probe.range.grid())
+    assert {searched[number].eps for number in (0, 1, 2)} >= set(outcome.probe.range.endpoints())
+    assert all(trial.state in ("complete", "pruned") for trial in searched)
 
 
 @pytest.mark.thorough

@@ -461,3 +461,31 @@ def test_it_arrives_much_sooner_than_tpe_over_20_decades() -> None:
     unguided = [trials_to_goal(TPESampler(seed=seed), wide, seed) for seed in range(15)]
     assert max(needed) <= 20
     assert median(needed) <= 0.4 * median(unguided)
+
+
+# In Ray Tune.
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("given", ["distributions", "domains"])
+def test_in_rays_optuna_search(given: str) -> None:
+    """The searcher alone, as Tune calls it, with several trials at a time."""
+    pytest.importorskip("ray")
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    domains = {"lr": tune.loguniform(1e-5, 1), "eps": PROBE.range.tune_domain()}
+    guided_by = sampler(SPACE if given == "distributions" else None)
+    search = OptunaSearch(SPACE if given == "distributions" else domains, metric="score", mode="max", sampler=guided_by)
+    seen = []
+    for batch in range(5):
+        asked = {f"{batch}-{number}": search.suggest(f"{batch}-{number}") for number in range(4)}
+        for name, config in asked.items():
+            assert config is not None
+            seen.append(config)
+            result = {"score": score(config), "training_iteration": 1}
+            search.on_trial_result(name, result)
+            search.on_trial_complete(name, result)
+    assert [each["eps"] for each in seen[:3]] == [1e-4, 1e-2, 1e-6]
+    assert len({cell(each) for each in seen}) == 20
+    assert max(map(score, seen)) > -0.02

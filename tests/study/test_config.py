@@ -244,6 +244,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "line 3: engine.sampler: cmaes cannot choose among given values, as search.eps: grid requires; "
         "write eps: continuous, or",
     ),
+    "guided without a probe": (
+        "search: {eps: [1e-8, 1e-4]}\nengine: {sampler: guided, trials: 4}",
+        "line 3: engine.sampler: guided searches along the ridge that the probe finds, but with eps set there is no "
+        "probe; write eps: grid, or choose sampler: tpe.",
+    ),
     "list for qmc": (
         "search: {eps: continuous, lr: [1e-3, 1e-2]}\nengine: {sampler: qmc, trials: 4}",
         "line 3: engine.sampler: qmc cannot choose among given values, as search.lr: [0.001, 0.01] "
