@@ -13,6 +13,7 @@ from epsearch.cli.terminal import Terminal
 from epsearch.records.listener import Best
 from epsearch.records.trial import Cell, Ending
 from epsearch.study.file import load_study
+from tests.report import hostile
 
 
 class Clock:
@@ -51,6 +52,15 @@ def cell(lr: float, optimizer: str = "adam") -> Cell:
 def end(terminal: Terminal, number: int, value: float | None, optimizer: str = "adam") -> None:
     ending = Ending(kind="finished" if value is not None else "pruned")
     terminal.trial_ended(optimizer, number, cell(1e-2, optimizer), ending, value)
+
+
+def test_the_range_and_what_would_widen_it(terminal: Terminal) -> None:
+    terminal.probed(hostile.outcome(Path(), "noise").probe, reused=False)
+    assert printed(terminal)[0] == "range of eps: 1e-6 to 1e-2, 5 powers of ten"
+    assert printed(terminal)[1].startswith(
+        "Pooled over all elements, the range would be 1e-6 to 1e-2: this one's lower"
+    )
+    assert "comes from noise 0 (1 tensor" in printed(terminal)[1]
 
 
 def test_a_resumed_run_shows_the_best_of_all(terminal: Terminal, clock: Clock) -> None:

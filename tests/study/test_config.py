@@ -209,6 +209,9 @@ WRONG: dict[str, tuple[str, ...]] = {
         "probe: {percentiles: [98, 2]}",
         "percentiles: must be ascending, e.g. [2, 98], not [98",
     ),
+    "no such range": ("probe: {range: algorithm2}", "probe.range: no range called 'algorithm2'.", "pooled, paper"),
+    "nothing to exclude": ('probe: {exclude: [""]}', "probe.exclude.0: "),
+    "one pattern": ('probe: {exclude: "*.bias"}', "probe.exclude: ", "Write [*.bias]"),
     "three percentiles": ("probe: {percentiles: [2, 50, 98]}", "expected at most 2 values, found [2, 50, 98]."),
     "one percentile": ("probe: {percentiles: [2]}", "percentiles: needs at least 2 values."),
     "decay at no epoch": (
@@ -565,7 +568,13 @@ def random_study(draw: random.Random) -> dict[str, Any]:
                 seeds=draw.sample(range(100), 3),
                 device=draw.choice(["cpu", "cuda:1"]),
             ),
-            probe=some(epochs=3, lr=draw.random() + 1e-9, percentiles=draw.choice([[2, 98], [0, 99.5]])),
+            probe=some(
+                epochs=3,
+                lr=draw.random() + 1e-9,
+                percentiles=draw.choice([[2, 98], [0, 99.5]]),
+                range="paper",
+                exclude=["*.bias", "[0-9].weight", "{x}"],
+            ),
         ),
         "search": {
             **some(eps=axis("grid", "endpoints", *([] if grid else ["continuous"])), lr=axis()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,12 +21,13 @@ CPU = torch.device("cpu")
 CELL = Cell(optimizer="adam", lr=1e-2, eps=1e-5, beta2=0.99)
 
 
-def study(epochs: int | None = None) -> StudyConfig:
+def study(epochs: int | None = None, probe: Mapping[str, object] | None = None) -> StudyConfig:
     return StudyConfig.model_validate(
         {
             "name": "test",
             "workload": {"train": "my:train"},
             "training": {"epochs": epochs},
+            "probe": probe or {},
             "metric": {"name": "score", "goal": "maximize"},
             "optimizer": {"beta1": 0.8, "weight_decay": 0.25},
         }
@@ -156,6 +158,19 @@ def test_of_two_optimizers_side_by_side_the_last_is_watched() -> None:
     run = Run(study(), CELL, 0, CPU, probing=True)
     both = [run.optimizer(torch.nn.Linear(3, 1)) for _ in range(2)]
     assert steps_counted(run, *both) == 5
+
+
+def test_the_study_chooses_the_range_and_what_to_exclude() -> None:
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(probe={"range": "paper", "exclude": ["b*"]}), CELL, 0, CPU, probing=True)
+    steps_counted(run, run.optimizer(model))
+    result = run.measure()
+    assert result.range_kind == "paper"
+    assert result.excluded == ["bias"]
+    assert [layer.name for layer in result.layers] == ["weight"]
+    run = Run(study(probe={"exclude": ["x"]}), CELL, 0, CPU, probing=True)
+    with pytest.raises(UserError, match=r"no tensor is called 'x'\. Choose from: weight, bias"):
+        steps_counted(run, run.optimizer(model))
 
 
 def test_a_probe_that_diverged_says_what_to_do() -> None:
