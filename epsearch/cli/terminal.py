@@ -76,7 +76,7 @@ class Terminal(Listener):
         self._sign = 1 if config.goal == "maximize" else -1
         self._best: Best | None = None
         self._total = self._ended = 0
-        self._under_way: set[tuple[str, int]] = set()
+        self._running: set[tuple[str, int]] = set()
         self._time_left = TimeLeft()
         self._task: TaskID | None = None
         self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
@@ -138,22 +138,22 @@ class Terminal(Listener):
             f"searching {where} around the ridge{origin}"
         )
 
-    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
+    def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
         """Print the number of trials and start the bar."""
-        self._total, self._ended, self._best = total, settled, best
-        if total == settled:
+        self._total, self._ended, self._best = total, finished, best
+        if total == finished:
             self.stage(f"nothing to do: {f'all {total:,} trials have' if total > 1 else '1 trial has'} finished")
             return
-        self.stage(f"trials: {total}" + (f", of which {settled} finished in earlier runs" if settled else ""))
+        self.stage(f"trials: {total}" + (f", of which {finished} finished in earlier runs" if finished else ""))
         # Rich allows one live display at a time.
         self._downloads.stop()
         self._bar.start()
         now = escape(f"starting workers{self._summary()}")
-        self._task = self._bar.add_task("trials", total=total, completed=settled, now=now)
+        self._task = self._bar.add_task("trials", total=total, completed=finished, now=now)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """Show it on the bar."""
-        self._under_way.add((optimizer, number))
+        self._running.add((optimizer, number))
         self._time_left.started((optimizer, number), time.monotonic())
         self._show(f"trial {number}")
 
@@ -165,7 +165,7 @@ class Terminal(Listener):
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """Print a line for a failed trial, or for every trial if there is no bar."""
         self._ended += 1
-        self._under_way.discard((optimizer, number))
+        self._running.discard((optimizer, number))
         self._time_left.finished((optimizer, number), time.monotonic())
         searched = optimizer == self._config.optimizer.name
         better = self._best is None or (value is not None and self._sign * value > self._sign * self._best.value)
@@ -208,7 +208,7 @@ class Terminal(Listener):
         parts = []
         if self._best:
             parts.append(f"best {self._best.value:.5g}")
-        waiting = max(0, self._total - self._ended - len(self._under_way))
+        waiting = max(0, self._total - self._ended - len(self._running))
         if (seconds := self._time_left.seconds(waiting, time.monotonic())) is not None:
             parts.append(f"{duration(seconds)} left")
         return "".join(f" | {part}" for part in parts)

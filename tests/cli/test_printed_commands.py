@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from epsearch.core import commands
+from tests.conftest import INLINE
 
 REPOSITORY = Path(__file__).parents[2]
 INSTALLED = Path(sys.executable).parent / "epsearch"
@@ -117,7 +118,7 @@ class Shell:
             "workload": {"train": "toy:train"},
             "metric": {"name": "score", "goal": "maximize"},
             "search": {"beta2": 0.99, **search} if search.get("eps") else search,
-            "engine": engine,
+            "engine": {**INLINE, **engine},
             **more,
         }
         (self.folder / "s.yaml").write_text(yaml.safe_dump(study))
@@ -178,7 +179,9 @@ def test_advice_comes_to_an_end(shell: Shell) -> None:
 def test_the_commands_after_an_interruption(shell: Shell) -> None:
     """Printed at Ctrl-C, and by the report of what there is: both resume the same study."""
     command = shell.study(
-        "import time; time.sleep(600 if (lr, eps) == (-1, -2) else 0); " + PEAK, {"eps": EPS, "lr": LR}, {}
+        "import time; time.sleep(600 if (lr, eps) == (-1, -2) else 0); " + PEAK,
+        {"eps": EPS, "lr": LR},
+        {"name": "optuna"},
     )
     driver = subprocess.Popen(
         command.split(),
@@ -202,7 +205,7 @@ def test_the_commands_after_an_interruption(shell: Shell) -> None:
     assert report.returncode == 0, report.stderr
     (advised,) = [line for line in page_commands(shell.folder / "runs/s/report.html") if " run " in line][:1]
     assert "of 9 trials have finished: resume the study." in (shell.folder / "runs/s/report.html").read_text()
-    shell.study(PEAK, {"eps": EPS, "lr": LR}, {})
+    shell.study(PEAK, {"eps": EPS, "lr": LR}, {"name": "optuna"})
     for line in (advised, again):
         done = shell(line)
         assert done.returncode == 0, done.stderr

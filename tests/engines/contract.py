@@ -1,6 +1,6 @@
 """What every engine must do, run on one of them: `python -m tests.engines.contract ENGINE FOLDER`.
 
-Writes what it saw to FOLDER/seen.json. One process per engine, so that Ray is started once.
+Writes the trials to FOLDER/seen.json. One process per engine, so that Ray is started once.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def write(folder: Path, name: str, module: str, **sections: Any) -> Path:
 
 
 def seen(outcome: epsearch.Outcome) -> list[dict[str, Any]]:
-    """The trials, in the order in which they began."""
+    """The trials, in the order of their start."""
     keys = ("number", "state", "lr", "eps", "value", "seed_values", "epochs", "fail_reason", "error")
     return [{key: getattr(trial, key) for key in keys} for trial in outcome.trials]
 
 
 def run_all(engine: str, folder: Path) -> dict[str, Any]:
-    """The studies, and what came of them."""
+    """Run the studies; return their trials and logs."""
     study = write(
         folder / "mixed",
         engine,
@@ -150,7 +150,7 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the studies by the engine that is named."""
+    """Run the studies on the engine named on the command line."""
     engine, folder = sys.argv[1], Path(sys.argv[2])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs

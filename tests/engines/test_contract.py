@@ -28,7 +28,7 @@ ISOLATED = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     ],
 )
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the contract's studies did on one engine."""
+    """The results of the contract's studies on one engine."""
     engine, prefix = request.param, []
     environment = {name: value for name, value in os.environ.items() if name != "EPSEARCH_STORAGE"}
     if engine == "ray":
@@ -58,7 +58,7 @@ def test_every_cell_once_with_its_value(seen: dict[str, Any]) -> None:
     assert {trial["epochs"] for trial in done if trial["state"] == "complete"} == {4}
 
 
-def test_failures_are_told_apart(seen: dict[str, Any]) -> None:
+def test_failures_have_their_reasons(seen: dict[str, Any]) -> None:
     reasons = {(t["lr"], t["fail_reason"], t["error"]) for t in seen["mixed"] if t["state"] == "failed"}
     assert {reason for reason in reasons if reason[1] != "lost"} == {
         (0.1, "diverged", None),

@@ -24,8 +24,8 @@ def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial])
     ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
     # Failed trials count as finished: otherwise a cell that always raises would block the verdict.
     given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
-    under_way = sum(trial.state in ("running", "waiting") for trial in arm)
-    planned = max(len(ended) + under_way, outcome.planned - len(given_up))
+    running = sum(trial.state in ("running", "waiting") for trial in arm)
+    planned = max(len(ended) + running, outcome.planned - len(given_up))
     if len(ended) < DONE * planned:
         return resume(f"Only {len(ended)} of {count(planned, 'trial')} have finished: resume the study.")
     if not complete:
