@@ -130,7 +130,7 @@ class Terminal(Listener):
         grid = self._config.engine.sampler == "grid"
         if test.suggestion is None:
             box = (WIDE.values[0], WIDE.values[-1]) if grid else (test.low, test.high)
-            self.stage(f"lr test: no lr suggested, {test.reason}; searching {_reach(box)}{origin}")
+            self.stage(f"lr test: no lr suggested ({test.reason}); searching {_reach(box)}{origin}")
             return
         where = f"the {NEAREST} nearest half decades" if grid else _reach((test.low, test.high))
         self.stage(

@@ -64,6 +64,12 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     "one lr": (PEAK, {"eps": EPS, "lr": 1e-2}, {}, ["search.lr={low", "training.seeds"]),
     "one eps": (PEAK, {"eps": 1e-4, "lr": LR}, {}, ["search.eps=grid", "training.seeds"]),
     "edges of a probed grid": (LOW_EDGES, {"lr": LR}, {}, ["search.lr={", "search.eps={", "training.seeds"]),
+    "an edge of a grid around the ridge": (
+        "return 0.9 - 0.02 * abs(lr + 2) - 0.02 * eps",
+        {"lr": "auto"},
+        {},
+        ["search.eps={", "training.seeds"],
+    ),
     "a sampler over lists": (
         LOW_EDGES,
         {"eps": [1e-6, 1e-4], "lr": [1e-3, 1e-2]},

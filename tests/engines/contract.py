@@ -46,6 +46,22 @@ def train(run):
             run.report(score=run.lr * (run.seed + 1) + epoch)
 """
 
+AUTO_MODULE = """
+import math
+import torch
+
+def train(run):
+    torch.manual_seed(run.seed)
+    model = torch.nn.Linear(4, 1)
+    optimizer = run.optimizer(model)
+    for epoch in run.epochs():
+        for _ in range(100):
+            optimizer.zero_grad()
+            (model(torch.tensor([1.0, 0.1, 0.01, 0.001])) - 1).square().mean().backward()
+            optimizer.step()
+        run.report(score=-abs(math.log10(run.lr) + 4))
+"""
+
 PRUNED_MODULE = """
 def train(run):
     for epoch in run.epochs():
@@ -119,6 +135,17 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
         engine={"pruner": "median"},
     )
     found["pruned"] = seen(epsearch.run(study, directory=folder / "pruned" / "run"))
+    study = write(
+        folder / "auto",
+        engine,
+        AUTO_MODULE,
+        training={"epochs": 1},
+        search={"eps": "endpoints", "lr": "auto", "beta2": 0.9},
+    )
+    auto = epsearch.run(study, directory=folder / "auto" / "run")
+    assert auto.lr_test is not None
+    found |= {"lr_test": auto.lr_test.model_dump(mode="json"), "auto": seen(auto)}
+    found["widenings"] = [widening.model_dump() for widening in auto.widenings]
     return found
 
 

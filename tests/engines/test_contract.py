@@ -83,6 +83,17 @@ def test_pruning(seen: dict[str, Any]) -> None:
     assert states == dict.fromkeys(PRUNED_LR, ("complete", 3)) | {WORST_LR: ("pruned", 1)}
 
 
+def test_lr_auto(seen: dict[str, Any]) -> None:
+    """The same curve, so the same grid along the ridge; it widens until the best lr, 1e-4, lies within."""
+    test, rates = seen["lr_test"], sorted({trial["lr"] for trial in seen["auto"]})
+    assert (round(test["suggestion"], 4), len(test["lrs"])) == (0.0277, 100)
+    assert seen["widenings"]
+    assert sum(widening["trials"] for widening in seen["widenings"]) == len(seen["auto"]) - 6
+    best = max(seen["auto"], key=lambda trial: trial["value"])
+    assert best["lr"] == 1e-4
+    assert rates[0] < 1e-4
+
+
 def test_the_probe_is_the_same(seen: dict[str, Any]) -> None:
     """One linear layer, three steps of Adam: every engine measures the same range of eps."""
     assert seen["endpoints"] == [1e-3, 1.0]

@@ -121,7 +121,7 @@ def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
     if outcome.lr_test is not None and outcome.lr_test.suggestion is not None:
         test = outcome.lr_test
-        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}; the best lr was searched around the ridge"
+        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}, higher where ε is larger"
         facts.append(("Suggested α", rounded("lr", test.suggestion or 0.0), at))
     if outcome.best is not None:
         best = outcome.best
