@@ -29,6 +29,9 @@ class SweepOver(BaseException):
 class LrSweep:
     """A learning-rate test of `steps` steps, over the training inside `with sweep:`.
 
+    RMSprop has no bias correction: its first steps are up to 1/√(1 - α) times as large as later ones at the same lr.
+    Its lr is lowered accordingly, so that its steps are those of an lr that rises as planned.
+
     Several calls of `backward` before a step (gradient accumulation) are averaged. A loss that a GradScaler has scaled
     counts unscaled. Losses are read by the process that trains; several ranks would end at different steps.
     """
@@ -118,7 +121,7 @@ class LrSweep:
         self._end_if_over()  # the loop has caught the exception
         self._read_ratios(optimizer)
         for group, ratio in zip(optimizer.param_groups, self._ratios, strict=True):
-            lr = ratio * self._planned[self._taken]
+            lr = ratio * self._planned[self._taken] * _correction(optimizer, group, self._taken + 1)
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(lr)
             else:
@@ -168,3 +171,8 @@ class LrSweep:
             return scaled
 
         return scale
+
+
+def _correction(optimizer: torch.optim.Optimizer, group: dict[str, Any], step: int) -> float:
+    """√(1 - αᵗ) for RMSprop, the missing bias correction of √v; 1 for others."""
+    return float((1 - group["alpha"] ** step) ** 0.5) if isinstance(optimizer, torch.optim.RMSprop) else 1.0
