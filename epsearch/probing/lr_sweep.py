@@ -7,8 +7,9 @@ set, and the loss is the tensor on which `backward` is called: `loss.backward()`
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -44,7 +45,7 @@ class LrSweep:
         self._losses: list[float] = []
         self._seen: list[float] = []
         """Losses since the last step."""
-        self._unscaled = WeakTensorKeyDictionary()
+        self._unscaled: MutableMapping[torch.Tensor, torch.Tensor] = WeakTensorKeyDictionary()
         self._inside_backward = False
         self._taken = 0
         self._optimizer: torch.optim.Optimizer | None = None
@@ -55,8 +56,8 @@ class LrSweep:
 
     def __enter__(self) -> Self:
         self._backward, self._scale = torch.autograd.backward, torch.amp.GradScaler.scale
-        torch.autograd.backward = self._see_backward  # type: ignore[assignment]
-        torch.amp.GradScaler.scale = self._see_scale()  # type: ignore[method-assign]
+        torch.autograd.backward = self._see_backward
+        torch.amp.GradScaler.scale = self._see_scale()  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
@@ -147,8 +148,8 @@ class LrSweep:
         losses = [tensors] if isinstance(tensors, torch.Tensor) else tensors if isinstance(tensors, Sequence) else []
         scalars = [loss for loss in losses if isinstance(loss, torch.Tensor) and loss.numel() == 1]
         if scalars:
-            loss = sum(float(self._unscaled.get(loss, loss).detach()) for loss in scalars)
-            self._diverged = not abs(loss) < float("inf")
+            loss = math.fsum(self._unscaled.get(loss, loss.detach()).item() for loss in scalars)
+            self._diverged = not math.isfinite(loss)
             if self._diverged:
                 raise SweepOver
             self._seen.append(loss)
