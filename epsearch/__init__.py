@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from epsearch.core.errors import StudyError, UserError
     from epsearch.optimizers import Denominator, create_optimizer, register_denominator
     from epsearch.pipeline import run
+    from epsearch.probing.lr_test import lr_test
     from epsearch.probing.measure import measure
     from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
     from epsearch.records.epsilon import EpsilonRange
+    from epsearch.records.lr_test import LrTest
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
+    from epsearch.search.guided import GuidedSampler
     from epsearch.training.run import Run
     from epsearch.workloads.protocol import Workload
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
+    "GuidedSampler": "epsearch.search.guided",
+    "LrTest": "epsearch.records.lr_test",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
@@ -39,6 +44,7 @@ _PUBLIC = {
     "UserError": "epsearch.core.errors",
     "Workload": "epsearch.workloads.protocol",
     "create_optimizer": "epsearch.optimizers",
+    "lr_test": "epsearch.probing.lr_test",
     "measure": "epsearch.probing.measure",
     "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
@@ -48,6 +54,8 @@ _PUBLIC = {
 __all__ = [
     "Denominator",
     "EpsilonRange",
+    "GuidedSampler",
+    "LrTest",
     "Outcome",
     "ProbeHistory",
     "ProbeResult",
@@ -57,6 +65,7 @@ __all__ = [
     "UserError",
     "Workload",
     "create_optimizer",
+    "lr_test",
     "measure",
     "probe",
     "register_denominator",

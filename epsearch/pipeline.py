@@ -21,6 +21,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.redrawing import Redrawing
 from epsearch.search.failures import of_system, reported
+from epsearch.search.guide import Guide
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
@@ -107,7 +108,8 @@ def run_study(
             data_stage(config, listener)
             probed = probe_stage(config, run_dir, engine, listener)
             searched = space_stage(config, run_dir, engine, probed)
-            ran = search_stage(config, storage, run_dir, engine, searched, listener)
+            guide = None if probed is None else Guide(probed)
+            ran = search_stage(config, storage, run_dir, engine, searched, listener, guide)
             return report_stage(config, storage, run_dir, listener, redraw=ran or not is_current(run_dir.report))
 
 
@@ -188,6 +190,7 @@ def search_stage(
     engine: Engine,
     searched: Mapping[str, Space],
     listener: Listener,
+    guide: Guide | None = None,
 ) -> bool:
     """Run every trial that has not finished. Returns False if all had finished before.
 
@@ -197,7 +200,7 @@ def search_stage(
     from epsearch.search.study import SharedStudy
 
     run_dir.begin_trials()
-    studies = [SharedStudy(storage, config, optimizer, space, run_dir) for optimizer, space in searched.items()]
+    studies = [SharedStudy(storage, config, optimizer, space, run_dir, guide) for optimizer, space in searched.items()]
     finished, left = sum(study.done for study in studies), sum(study.left for study in studies)
     listener.trials_planned(finished + left, finished, studies[0].best())
     with Redrawing(listener, functools.partial(_redraw, config, run_dir)) as redrawing:

@@ -35,3 +35,12 @@ def root_mean_square(values: Sequence[float]) -> float:
         return 0.0
     share = math.hypot(*(value / largest for value in values)) / math.sqrt(len(values))
     return largest * min(share, 1.0)
+
+
+def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
+    """The exponential moving average up to each value, corrected for its start at zero; `keep` is the decay."""
+    average, averages = 0.0, []
+    for count, value in enumerate(values, start=1):
+        average = keep * average + (1 - keep) * value
+        averages.append(average / (1 - keep**count))
+    return averages

@@ -14,6 +14,7 @@ from epsearch.core.errors import UserError
 from epsearch.core.imports import load_object
 from epsearch.records.trial import Cell
 from epsearch.registry.samplers import PRUNERS, SAMPLERS
+from epsearch.search.guide import Guide
 from epsearch.study.config import StudyConfig
 from epsearch.study.space import Interval, Space, beta2_of
 
@@ -63,8 +64,10 @@ def draws(config: StudyConfig, space: Mapping[str, BaseDistribution]) -> list[di
     return drawn
 
 
-def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
-    """The study's sampler.
+def create_sampler(
+    config: StudyConfig, seed: int, guide: Guide | None = None, space: Mapping[str, BaseDistribution] | None = None
+) -> optuna.samplers.BaseSampler:
+    """The study's sampler; `guided` needs `guide` and `space`.
 
     Raises:
         UserError: a required package is not installed.
@@ -76,6 +79,9 @@ def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSample
         arguments["constant_liar"] = True
     if config.engine.sampler == "qmc":
         arguments["scramble"] = True
+    if config.engine.sampler == "guided":
+        assert guide is not None, "the probe comes first"
+        arguments |= {"result": guide.probe, "test": guide.test, "space": space}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:

@@ -19,6 +19,7 @@ from epsearch.records.trial import Ending
 from epsearch.registry.optimizers import BASELINES
 from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.guide import Guide
 from epsearch.search.interference import INTERFERED, interference, is_deleted
 from epsearch.search.queue import RETRY_OF, Queued, is_done, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
@@ -36,7 +37,7 @@ class SharedStudy:
     """The space of one optimizer in an Optuna study.
 
     Opening it marks the trials that a killed driver left running as lost, and determines which cells are missing.
-    Histories of ẑ and checkpoints are kept in `run_dir`.
+    Histories of ẑ and checkpoints are kept in `run_dir`. The sampler `guided` needs `guide`.
 
     Raises:
         UserError: the storage holds another study under this name.
@@ -49,6 +50,7 @@ class SharedStudy:
         optimizer: str,
         space: Space,
         run_dir: RunDirectory | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self.optimizer = optimizer
         self._storage, self._run_dir = storage, run_dir
@@ -82,8 +84,9 @@ class SharedStudy:
             )
         else:
             self._queue = deque(retries(trials, self._distributions))
-            # With the same seed, a resumed sampler would repeat its start-up points.
-            self.study.sampler = create_sampler(config, config.engine.seed + len(trials))
+            # With the same seed, a resumed sampler would repeat its start-up points; the guided one keeps no state.
+            seed = config.engine.seed + (0 if config.engine.sampler == "guided" else len(trials))
+            self.study.sampler = create_sampler(config, seed, guide, self._distributions)
         self.left = len(self._queue) + sum(trial.state == TrialState.WAITING for trial in trials)
         """Trials not yet started."""
         if not self.independent:

@@ -1,0 +1,85 @@
+"""Read a learning rate from the curve of a learning-rate test: numbers in, numbers out.
+
+The losses at the first, negligible learning rates give the level from which the loss falls and the noise of a batch.
+`half` is the lr at which half of the whole fall is reached; the suggestion is a constant fraction of it, because the
+smoothed curve lags behind the lr.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from epsearch.core.averages import smoothed
+from epsearch.core.numbers import label
+
+FIRST_LR, LAST_LR = 1e-6, 30.0
+
+FROM_HALF = -0.24
+"""Decades from `half` to the suggestion."""
+
+MARGIN = 10.0
+"""The bounds are the suggestion divided and multiplied by this."""
+
+WIDE = (1e-5, 1.0)
+"""The bounds if the curve shows nothing."""
+
+START_STEPS = 10
+"""Steps at the start whose lr is negligible."""
+
+FEWEST_STEPS = 20
+"""Steps without which a curve is not read."""
+
+
+class CurveReading(NamedTuple):
+    """What a curve suggests; `suggestion` is None if it shows nothing, and `reason` why."""
+
+    suggestion: float | None
+    low: float
+    high: float
+    reason: str
+
+
+def rising_lrs(steps: int) -> list[float]:
+    """The lr of each step: from `FIRST_LR` to `LAST_LR`, by equal factors."""
+    decades = math.log10(LAST_LR / FIRST_LR)
+    return [FIRST_LR * 10 ** (decades * step / max(1, steps - 1)) for step in range(steps)]
+
+
+def has_diverged(losses: Sequence[float]) -> bool:
+    """Whether the smoothed loss has risen to 4 times its minimum, or by 3 times its fall."""
+    if len(losses) <= START_STEPS:
+        return False
+    curve = smoothed(losses)
+    start, least = statistics.median(losses[:START_STEPS]), min(curve)
+    return curve[-1] - least > 3 * max(abs(least), start - least)
+
+
+def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
+    """The suggestion of a curve: `losses[i]` is the loss of the batch at step i, before its update with `lrs[i]`."""
+    if len(losses) < FEWEST_STEPS:
+        return _nothing(f"training took only {len(losses)} steps; the test needs {FEWEST_STEPS}")
+    curve = smoothed(losses)
+    first = losses[:START_STEPS]
+    start = statistics.median(first)
+    noise = 1.4826 * statistics.median(abs(loss - start) for loss in first)
+    lowest = min(range(len(curve)), key=curve.__getitem__)
+    fall = start - curve[lowest]
+    if fall <= noise:
+        return _nothing("the loss fell no further than it differs between batches")
+    # The last time before the minimum: neither an easy batch nor a spike at the start counts.
+    above = max((step for step in range(lowest) if curve[step] > start - fall / 2), default=-1)
+    half = lrs[above + 1]
+    suggestion = half * 10**FROM_HALF
+    return CurveReading(
+        suggestion,
+        suggestion / MARGIN,
+        suggestion * MARGIN,
+        f"half of the fall of the loss is reached at lr {label('lr', float(f'{half:.2g}'))}",
+    )
+
+
+def _nothing(reason: str) -> CurveReading:
+    return CurveReading(None, *WIDE, reason)
