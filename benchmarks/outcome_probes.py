@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
-from outcomes import EPS, HERE, RESULTS, run_probe
+from outcomes import EPS, HERE, OPTIMIZERS, RESULTS, run_probe
 
 from epsearch.records.probe import ProbeResult
 
@@ -27,7 +27,7 @@ def records() -> dict[str, ProbeResult]:
 def main() -> None:
     kept = records()
     for name in sys.argv[1:] or sorted(path.stem for path in (HERE / "outcomes").glob("*.yaml")):
-        for optimizer in EPS:
+        for optimizer in OPTIMIZERS.get(name, EPS):
             kept[f"{name} {optimizer}"] = run_probe(name, optimizer)
     # A line per record.
     lines = (f"{json.dumps(key)}:{kept[key].model_dump_json()}" for key in sorted(kept))

@@ -118,7 +118,7 @@ def summary(found: Found, tables: dict[str, Table]) -> str:
     long = [row for name, row in rows.items() if tables[name].epochs >= LONG]
     after = " | ".join(f"lost after {trials}, %" for trials in SHOWN)
     lines = [
-        f"| search | ratio to wide TPE | the same, {LONG} epochs or more | sooner | slowest, where both arrive | arrives "
+        f"| search | ratio to wide TPE | the same, {LONG} epochs or more | sooner | slowest | arrives "
         f"| ratio to the GP in the box | {after} |",
         "|---" * (7 + len(SHOWN)) + "|",
     ]

@@ -7,6 +7,7 @@ smoothed curve lags behind the lr.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -29,6 +30,9 @@ WIDE = (1e-5, 1.0)
 START_STEPS = 10
 """Steps at the start whose lr is negligible."""
 
+LEAST_FALL = 1.5
+"""The least fall of the smoothed loss that counts, in standard deviations of the loss between batches."""
+
 FEWEST_STEPS = 20
 """Steps without which a curve is not read."""
 
@@ -49,11 +53,11 @@ def rising_lrs(steps: int) -> list[float]:
 
 
 def has_diverged(losses: Sequence[float]) -> bool:
-    """Whether the smoothed loss has risen to 4 times its minimum, or by 3 times its fall."""
+    """Whether the smoothed loss has risen to 4 times its minimum, or by 3 times its fall if that is more."""
     if len(losses) <= START_STEPS:
         return False
     curve = smoothed(losses)
-    start, least = statistics.median(losses[:START_STEPS]), min(curve)
+    start, least = statistics.median(losses[:START_STEPS]), min(curve[START_STEPS:])
     return curve[-1] - least > 3 * max(abs(least), start - least)
 
 
@@ -61,13 +65,13 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
     """The suggestion of a curve: `losses[i]` is the loss of the batch at step i, before its update with `lrs[i]`."""
     if len(losses) < FEWEST_STEPS:
         return _nothing(f"training took only {len(losses)} steps; the test needs {FEWEST_STEPS}")
-    curve = smoothed(losses)
-    first = losses[:START_STEPS]
-    start = statistics.median(first)
-    noise = 1.4826 * statistics.median(abs(loss - start) for loss in first)
-    lowest = min(range(len(curve)), key=curve.__getitem__)
+    curve = smoothed(_without_spikes(losses))
+    start = statistics.median(losses[:START_STEPS])
+    # Of the first steps the average is as noisy as a batch.
+    lowest = min(range(START_STEPS, len(curve)), key=curve.__getitem__)
     fall = start - curve[lowest]
-    if fall <= noise:
+    # A loss of float32 is rounded.
+    if fall <= max(LEAST_FALL * _noise(losses[: lowest + 1]), 1e-5 * abs(start)):
         return _nothing("the loss fell no further than it differs between batches")
     # The last time before the minimum: neither an easy batch nor a spike at the start counts.
     above = max((step for step in range(lowest) if curve[step] > start - fall / 2), default=-1)
@@ -79,6 +83,18 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
         suggestion * MARGIN,
         f"half of the fall of the loss is reached at lr {label('lr', float(f'{half:.2g}'))}",
     )
+
+
+def _without_spikes(losses: Sequence[float]) -> list[float]:
+    """The median of each loss and its neighbors."""
+    padded = [losses[0], *losses, losses[-1]]
+    return [statistics.median(padded[step : step + 3]) for step in range(len(losses))]
+
+
+def _noise(losses: Sequence[float]) -> float:
+    """Standard deviation of the loss between batches, from successive losses, so that the fall itself hardly counts."""
+    steps = [abs(after - before) for before, after in itertools.pairwise(losses)]
+    return statistics.median(steps) / 0.954  # the median of |x - y| of two normal variables
 
 
 def _nothing(reason: str) -> CurveReading:

@@ -17,9 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from epsearch.core.errors import StudyError, UserError
 from epsearch.optimizers import unwrapped
 from epsearch.probing.lr_curve import has_diverged, read_curve, rising_lrs
-from epsearch.records.lr_test import LrTest
-
-STEPS = 100
+from epsearch.records.lr_test import STEPS, LrTest
 
 
 class SweepOver(BaseException):

@@ -28,13 +28,14 @@ PRIOR, FADING = 0.72, 12
 STARTS = 3
 """Trials on the ridge before the model decides: at the middle, the largest and the smallest ε."""
 
-MARGIN = 0.25
-"""Decades: the box widens if the best trial is nearer than that to an edge."""
+MARGIN = 0.5
+"""Decades: the box widens if the best trial is nearer than that to an edge: if no half decade beyond it is inside."""
 
 LEVELS = 6
 """Refinements of the candidates, each twice as dense as the one before."""
 
 MOST_CANDIDATES = 2000
+"""With more axes, a random choice of their combinations."""
 
 MOST_TRIALS = 100
 """The model learns from that many of the best trials, and that many of the newest."""
@@ -82,7 +83,7 @@ class GuidedSampler(BaseSampler):
         test: The learning-rate test. Without it, the level of the ridge is unknown, and there is no prior.
         seed: Seed of the choice between equal candidates, and of TPE.
         space: The study's distributions by name, so that the first trials are guided in every parameter. Default:
-            those of the last finished trial.
+            those of the newest trial with a result.
 
     Raises:
         ValueError: When used in a study with several objectives.
@@ -110,13 +111,16 @@ class GuidedSampler(BaseSampler):
         return self._box
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The numeric parameters of `space`, or of the last finished trial."""
+        """The numeric parameters of `space`, or of the newest trial with a result."""
         self._raise_error_if_multi_objective(study)
         if self._space is not None:
             return dict(self._space)
-        for earlier in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            if earlier.state.is_finished() and earlier.distributions:
-                return self._axes(earlier.distributions)
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        # A failed trial may have ended before it had all its parameters.
+        for states in ((TrialState.COMPLETE, TrialState.PRUNED), (TrialState.FAIL,)):
+            for earlier in reversed(trials):
+                if earlier.state in states and earlier.distributions:
+                    return self._axes(earlier.distributions)
         return {}
 
     def sample_relative(
@@ -145,8 +149,10 @@ class GuidedSampler(BaseSampler):
                 order = _from_the_middle(points(param_distribution, 1))
                 return order[trial.number % len(order)]
             if self._test is not None:
-                ridge = self._ridge(alone)
-                return _nearest(points(param_distribution, 2), ridge.lr(trial.params.get(self._eps, ridge.eps)))
+                # If ε comes next, the one that will be chosen.
+                order = _from_the_middle(self._probe.range.grid())
+                eps = trial.params.get(self._eps, order[trial.number % len(order)])
+                return _nearest(points(param_distribution, 2), self._ridge(alone).lr(eps))
         # TPE with a seed for this draw: the sampler keeps no state.
         seed = zlib.crc32(f"{self._seed} {trial.number} {param_name}".encode())
         return TPESampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
@@ -221,15 +227,21 @@ class GuidedSampler(BaseSampler):
 
     def _widened(self, coordinates: Coordinates, results: Sequence[_Result]) -> Box:
         """The first box, widened by whole decades until the best trial is inside, and not at an edge."""
-        low, high = self._first_box()
+        first = self._first_box()
         best = max(results, key=lambda each: each.value, default=None)
-        if best is None or not math.isfinite(low) or best.value == -math.inf:
-            return Box(low, high)
-        distance = coordinates.distance(best.parameters)
-        return Box(
-            low - max(0, math.ceil(low + MARGIN - distance)),
-            high + max(0, math.ceil(distance - (high - MARGIN))),
-        )
+        if best is None or best.value == -math.inf or not math.isfinite(first.low):
+            return first
+        below, above = self._room(coordinates, best.parameters, first)
+        return Box(first.low - max(0, math.ceil(MARGIN - below)), first.high + max(0, math.ceil(MARGIN - above)))
+
+    def _room(self, coordinates: Coordinates, parameters: Parameters, box: Box) -> tuple[float, float]:
+        """Decades between a trial's lr and the edges of a box, negative beyond them."""
+        distance = coordinates.distance(parameters)
+        below = distance - box.low
+        if self._lr in parameters and self._test is not None and self._test.suggestion is None:
+            # Nothing is known of the ridge: the lower bound does not rise with ε.
+            below = math.log10(parameters[self._lr] / self._test.low) + self._first_box().low - box.low
+        return below, box.high - distance
 
     def _starts(self, coordinates: Coordinates, space: Mapping[str, BaseDistribution]) -> Iterator[Parameters]:
         """The middle of every axis, with ε at its middle, largest and smallest value and lr on the ridge."""
@@ -249,23 +261,20 @@ class GuidedSampler(BaseSampler):
         tried: set[Any],
         rng: np.random.Generator,
     ) -> list[Parameters]:
-        """Points that have not been tried, in random order: of the first refinement that has any inside the box."""
-        inside: list[Parameters] = []
+        """Points that have not been tried, in random order: of the first refinement that has any inside the box.
+
+        If there are none, those outside; if there are none either, all.
+        """
+        rest: list[Parameters] = []
         for level in range(LEVELS):
             axes = [points(axis, 2 ** (level + (name == self._lr))) for name, axis in space.items()]
             chosen = _combinations(axes, rng)
-            cells = [dict(zip(space, values, strict=True)) for values in chosen]
-            inside = [cell for cell in cells if self._is_inside(coordinates, cell)] or cells
-            if untried := [cell for cell in inside if key_of(cell) not in tried]:
-                return untried
-        return inside
-
-    def _is_inside(self, coordinates: Coordinates, cell: Parameters) -> bool:
-        distance = coordinates.distance(cell)
-        if self._test is not None and self._test.suggestion is None:
-            # Nothing is known of the ridge: the lower bound does not rise with ε.
-            return distance <= self._box.high and cell.get(self._lr, math.inf) >= self._test.low
-        return self._box.low <= distance <= self._box.high
+            cells: list[Parameters] = [dict(zip(space, values, strict=True)) for values in chosen]
+            untried = [cell for cell in cells if key_of(cell) not in tried]
+            if inside := [cell for cell in untried if min(self._room(coordinates, cell, self._box)) >= 0]:
+                return inside
+            rest = rest or untried
+        return rest or cells
 
 
 def _results(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[_Result]:

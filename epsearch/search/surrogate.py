@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,15 +30,27 @@ def log_improvement(known: Floats, scores: Floats, pending: Floats, candidates: 
     Points are rows, their coordinates in units of the length scales: `known` (n, d) with `scores` (n,); `pending`
     trials (m, d), which count with the score that the model expects of them; `candidates` (k, d).
     """
+    if not len(known):
+        known, scores, pending = pending, np.zeros(len(pending)), known
+    if not len(known):
+        return np.zeros(len(candidates))
+    from threadpoolctl import threadpool_limits
+
+    # Workers use the cores: with a thread for each of them, BLAS took ten times as long.
+    with _LIMITING, threadpool_limits(1, user_api="blas"):
+        return _log_improvement(known, scores, pending, candidates)
+
+
+_LIMITING = threading.Lock()
+"""Threads that limit BLAS at the same time would restore each other's limits."""
+
+
+def _log_improvement(known: Floats, scores: Floats, pending: Floats, candidates: Floats) -> Floats:
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import Matern
 
-    # The length scales are known beforehand: a dozen trials are too few to fit them.
+    # The length scales are given: a dozen trials are too few to fit them.
     process = GaussianProcessRegressor(Matern(1.0, nu=2.5), alpha=NOISE, optimizer=None)
-    if len(known) == 0:
-        known, scores, pending = pending, np.zeros(len(pending)), known
-    if len(known) == 0:
-        return np.zeros(len(candidates))
     process.fit(known, scores)
     if len(pending):
         known = np.concatenate([known, pending])
@@ -45,8 +58,8 @@ def log_improvement(known: Floats, scores: Floats, pending: Floats, candidates: 
         process.fit(known, scores)
     best = process.predict(known).max()
     mean, deviation = process.predict(candidates, return_std=True)
-    gain = (mean - best) / (deviation := np.maximum(deviation, 1e-9))
-    return np.asarray(np.log(deviation) + _log_expected(gain))
+    deviation = np.maximum(deviation, 1e-9)
+    return np.asarray(np.log(deviation) + _log_expected((mean - best) / deviation))
 
 
 def _log_expected(gain: Floats) -> Floats:
@@ -55,4 +68,4 @@ def _log_expected(gain: Floats) -> Floats:
         near = np.log(np.maximum(stats.norm.pdf(gain) + gain * stats.norm.cdf(gain), 0))
     # φ(z) / z² for z far below 0.
     far = stats.norm.logpdf(gain) - 2 * np.log(np.maximum(-gain, 1))
-    return np.where(gain > -6, near, far)
+    return np.asarray(np.where(gain > -6, near, far))

@@ -145,6 +145,12 @@ class StudyConfig(Section):
                         ("engine", "sampler"),
                     )
         self._check_engine()
+        if search.lr == "auto" and not search.needs_probe:
+            raise wrong(
+                "auto needs the probe, which finds how the best lr changes with eps, but search.eps sets the values; "
+                "write eps: grid, or give lr, e.g. lr: {low: 1e-4, high: 1e-1}.",
+                ("search", "lr"),
+            )
         if grid:
             for key in ("lr", "eps", "sgd_lr"):
                 if isinstance(bounds := getattr(search, key), Bounds):

@@ -85,13 +85,13 @@ class RayEngine:
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
-        settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
+        earlier, left = sum(study.done for study in studies), sum(study.left for study in studies)
         if not left:
             return
         if (warning := patches.unsupported()) is not None:
             listener.stage(warning)
         self._connect()
-        metered = Metered(listener, self._config, settled, left)
+        metered = Metered(listener, self._config, earlier, left)
         driver = TuneDriver(Dispatcher(studies, metered), self._config, self._logs, metered, self._watch)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:

@@ -27,7 +27,7 @@ from epsearch.report.figures.literature import LITERATURE
 from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.html.rendering import asset, render
 
-FORMAT = 2
+FORMAT = 3
 """Incremented when figures or sections change between two versions of the package."""
 
 GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
@@ -60,6 +60,7 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
         metric=one_line(outcome.metric, 200),
         goal="maximized" if outcome.goal == "maximize" else "minimized",
         facts=_facts(outcome),
+        tested=outcome.lr_test is not None,
         summary=" ".join(sentences(outcome)),
         verdict=found,
         steps=[
@@ -118,6 +119,10 @@ def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
         reach = f"{label('eps', found.lower)} to {label('eps', found.upper)}"
         powers = count(len(found.grid()), "power")
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
+    if outcome.lr_test is not None and outcome.lr_test.suggestion is not None:
+        test = outcome.lr_test
+        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}, higher where ε is larger"
+        facts.append(("Suggested α", rounded("lr", test.suggestion or 0.0), at))
     if outcome.best is not None:
         best = outcome.best
         facts.append((f"Best {one_line(outcome.metric, 60)}", number(best.value or 0.0), describe_cell(best)))
@@ -129,13 +134,16 @@ def _layers(outcome: Outcome) -> Table | None:
     if outcome.probe is None:
         return None
     low, high = outcome.probe.percentiles
-    skipped = outcome.probe.skipped
+    left_out = {
+        "Not measured, because they had no gradient": outcome.probe.skipped,
+        "Excluded by probe.exclude": outcome.probe.excluded,
+    }
     return Table(
         f"What the probe measured in {count(len(outcome.probe.layers), 'layer')}",
         ["layer", "elements", "exact zeros", "not finite", f"{low:g} % of ẑ below", f"{high:g} % of ẑ below"],
         (_layer(layer) for layer in outcome.probe.layers),
         text=(0,),
-        note=f"Not measured, because they had no gradient: {', '.join(skipped)}." if skipped else "",
+        note=" ".join(f"{why}: {', '.join(names)}." for why, names in left_out.items() if names),
     )
 
 
