@@ -72,7 +72,7 @@ class Notes(Listener):
         self.ended.append(cell)
 
 
-class TestedStudy:
+class KnownStudy:
     """A study that has been probed and tested: its ridge is known, and its metric is an equation."""
 
     def __init__(self, folder: StudyFolder, module: str, test: LrTest, **sections: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_study_killed_after_the_test_does_not_repeat_it(study_folder: StudyFol
 
 
 def test_a_damaged_record(study_folder: StudyFolder) -> None:
-    study = TestedStudy(study_folder, peak(-2, -4), sample.lr_test())
+    study = KnownStudy(study_folder, peak(-2, -4), sample.lr_test())
     (study_folder.run_directory / "lr_test.json").write_text("{}")
     with pytest.raises(epsearch.UserError, match=r"lr_test\.json: not a valid LrTest .* Delete it to test again"):
         study.run()
@@ -151,7 +151,7 @@ def test_a_damaged_record(study_folder: StudyFolder) -> None:
 
 def test_an_optimum_on_the_ridge(study_folder: StudyFolder) -> None:
     """Three learning rates at each ε, the nearest to the ridge first; nothing is widened."""
-    study, notes = TestedStudy(study_folder, peak(-2.5, -6), sample.lr_test()), Notes()
+    study, notes = KnownStudy(study_folder, peak(-2.5, -6), sample.lr_test()), Notes()
     outcome = study.run(notes)
     assert outcome.ridge is not None
     assert len(outcome.trials) == 15
@@ -168,7 +168,7 @@ def test_an_optimum_on_the_ridge(study_folder: StudyFolder) -> None:
 @pytest.mark.parametrize(("lr", "edge"), [(-5, "lowest"), (1, "highest")])
 def test_a_suggestion_that_is_wrong_by_decades(lr: int, edge: str, study_folder: StudyFolder) -> None:
     """The grid widens towards the best lr until it lies within, in both directions, and says so."""
-    study, notes = TestedStudy(study_folder, peak(lr, -4), sample.lr_test()), Notes()
+    study, notes = KnownStudy(study_folder, peak(lr, -4), sample.lr_test()), Notes()
     outcome = study.run(notes)
     assert outcome.best is not None
     assert (outcome.best.lr, outcome.best.eps) == (10.0**lr, 1e-4)
@@ -189,7 +189,7 @@ def test_a_suggestion_that_is_wrong_by_decades(lr: int, edge: str, study_folder:
 
 def test_a_curve_that_tells_nothing(study_folder: StudyFolder) -> None:
     """The grid is the usual one, and widens as well; there is no ridge to draw."""
-    study, notes = TestedStudy(study_folder, peak(0, -4), sample.lr_test(None)), Notes()
+    study, notes = KnownStudy(study_folder, peak(0, -4), sample.lr_test(None)), Notes()
     outcome = study.run(notes)
     assert {lr for lr, _ in cells_of(outcome)[:20]} == {1e-4, 1e-3, 1e-2, 1e-1}
     assert outcome.best is not None
@@ -201,7 +201,7 @@ def test_a_curve_that_tells_nothing(study_folder: StudyFolder) -> None:
 @pytest.mark.parametrize("sampler", ["random", "tpe", "qmc"])
 def test_samplers_search_the_box(sampler: str, study_folder: StudyFolder) -> None:
     """lr is drawn from the hull of the box at every ε; an optimum at its edge is left to the user."""
-    study = TestedStudy(
+    study = KnownStudy(
         study_folder,
         peak(2, -3),
         sample.lr_test(),
@@ -216,15 +216,26 @@ def test_samplers_search_the_box(sampler: str, study_folder: StudyFolder) -> Non
     assert len(outcome.trials) == 24
 
 
+@pytest.mark.parametrize(("lr", "beyond"), [(-2, False), (1.5, True)])
+def test_the_guided_sampler_widens_its_box(lr: float, beyond: bool, study_folder: StudyFolder) -> None:
+    """It finds the best lr on half decades, also outside of the first box, and the report says so."""
+    engine = {"sampler": "guided", "trials": 25}
+    outcome = KnownStudy(study_folder, peak(lr, -4), sample.lr_test(), engine=engine).run()
+    assert outcome.best is not None
+    assert (outcome.best.lr, outcome.best.eps) == (pytest.approx(10**lr, rel=1e-3), 1e-4)
+    assert ("went beyond" in (study_folder.run_directory / "report.html").read_text()) == beyond
+    assert outcome.is_grid("lr")
+
+
 def test_the_advice_to_widen_eps_gives_what_the_probe_found(study_folder: StudyFolder) -> None:
     """`auto` needs the probe, and a study that gives ε has none."""
-    outcome = TestedStudy(study_folder, peak(-2.5, -6), sample.lr_test()).run()
+    outcome = KnownStudy(study_folder, peak(-2.5, -6), sample.lr_test()).run()
     (settings,) = [step.settings for step in verdict(outcome).advice if step.settings and "eps" in step.settings[0]]
     assert [setting.partition("=")[0] for setting in settings] == ["search.eps", "search.lr", "search.beta2"]
 
 
 def test_probes_are_not_tested_without_auto(study_folder: StudyFolder) -> None:
-    study, notes = TestedStudy(study_folder, peak(-2, -4), sample.lr_test(), search={"lr": [1e-3, 1e-2]}), Notes()
+    study, notes = KnownStudy(study_folder, peak(-2, -4), sample.lr_test(), search={"lr": [1e-3, 1e-2]}), Notes()
     outcome = study.run(notes)
     assert (notes.tests, outcome.lr_test) == ([], None)
     assert isinstance(outcome.probe, ProbeResult)

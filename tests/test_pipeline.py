@@ -41,23 +41,27 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_quickstart(here: Path) -> None:
-    """The README's study, shortened: probe, grid, baseline, report."""
-    outcome = epsearch.run(STUDIES / "quickstart.yaml", ["training.epochs=2", "search.beta2=[0.9, 0.999]"])
+    """The README's study, shortened: probe, learning-rate test, grid, baseline, report."""
+    outcome = epsearch.run(STUDIES / "quickstart.yaml", ["training.epochs=2", "training.seeds=[0]"])
     assert outcome.directory == here / "runs" / "quickstart"
     probe = outcome.probe
     assert probe is not None
     assert probe.settings["batches_per_epoch"] == 45  # 1,437 digits in batches of 32
     searched = [trial for trial in outcome.trials if trial.optimizer == "adam"]
     grid = {(trial.lr, trial.eps, trial.beta2) for trial in searched}
-    assert len(searched) == len(grid) == 4 * len(probe.range.grid()) * 2
+    added = sum(widening.trials for widening in outcome.widenings)
+    assert len(searched) == len(grid) == 3 * len(probe.range.grid()) * 2 + added
+    assert outcome.ridge is not None
+    assert 1e-4 < outcome.ridge.lr(probe.range.lower) < 1e-1
     assert {trial.eps for trial in searched} == set(probe.range.grid())
     assert sum(trial.optimizer == "sgd_momentum" for trial in outcome.trials) == 5
     assert outcome.best is not None
     assert outcome.best.value == max(trial.value or 0 for trial in searched)
     assert outcome.best.value > 0.9
     names = {str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*")}
-    assert {"study.yaml", "probe.json", "study.db", "trials.csv", "report.html"} <= names
+    assert {"study.yaml", "probe.json", "lr_test.json", "study.db", "trials.csv", "report.html"} <= names
     assert {"figures/heatmap-lr-eps.html", "figures/heatmap-eps-beta2.html", "figures/probe-histogram.html"} <= names
+    assert "figures/lr-test.html" in names
 
 
 def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +155,7 @@ def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> Non
     outcome = epsearch.run(study, directory=study_folder.run_directory, listener=notes)
     assert outcome.probe is not None
     assert outcome.probe.settings["batches_per_epoch"] == 50
-    assert [cell.eps for cell in notes.ended] == outcome.probe.range.endpoints()
+    assert sorted(cell.eps or 0 for cell in notes.ended) == outcome.probe.range.endpoints()
     assert {cell.beta2 for cell in notes.ended} == {0.99}
     assert [trial.epochs for trial in outcome.trials] == [3] * len(outcome.trials)
     # The probe's record is used again: here by a grid, which keeps the ends that have finished.

@@ -35,8 +35,11 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     commands = []
     if outcome.trials:
         from epsearch.report.analysis.advice import command, repeat
+        from epsearch.report.analysis.summary import widened
         from epsearch.report.analysis.verdict import verdict
 
+        if beyond := widened(outcome):
+            print_text(console, f"Widened       {beyond}")
         judged = verdict(outcome)
         print_text(console, f"Verdict       {judged.headline}")
         for step in judged.advice:

@@ -17,7 +17,7 @@ from epsearch.study.box import Box
 
 def sentences(outcome: Outcome) -> list[str]:
     """Plain text, not escaped: the range, why the paper's differs, the lr test, the trials, the best ones."""
-    parts = (_range, _why, _lr_test, _states, _best, _widened, _baseline)
+    parts = (_range, _why, _lr_test, _states, _best, widened, _baseline)
     return [text for part in parts if (text := part(outcome))]
 
 
@@ -52,7 +52,8 @@ def _lr_test(outcome: Outcome) -> str:
     )
 
 
-def _widened(outcome: Outcome) -> str:
+def widened(outcome: Outcome) -> str:
+    """Whether the search went beyond the learning rates around the ridge, and why; empty if it did not."""
     if outcome.sampler == "guided" and outcome.probe is not None and outcome.lr_test is not None:
         box = Box(outcome.probe, outcome.lr_test)
         searched = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
