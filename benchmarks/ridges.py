@@ -2,9 +2,9 @@
 
     python benchmarks/ridges.py    # writes the table of docs/benchmarks.md
 
-For each table and ε, the best lr is the mean (in log10) of all lr whose smoothed value is within the table's tolerance of
-the best at that ε. Rows that do not learn, or whose best lr is at an end of the table, do not count. Each prediction is
-placed at the mean of the rows at or below the range; what it is off at all others is compared.
+For each table and ε, the best lr is the mean (in log10) of all lr whose smoothed value is within the table's tolerance
+of the best at that ε. Rows that do not learn, or whose best lr is at an end of the table, do not count. Each prediction
+is placed at the mean of the rows at or below the range; what it is off at all others is compared.
 """
 
 from __future__ import annotations
