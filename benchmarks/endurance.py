@@ -71,7 +71,7 @@ def study(sampler: str, trials: int) -> dict[str, Any]:
 
 
 def measure(case: str, trials: int) -> list[tuple[float, float, float]]:
-    """Returns readings from before the first trial, after each trial, and after the run."""
+    """Run one case in this process; return readings from before the first trial, after each, and after the run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     meter = Meter()
     with tempfile.TemporaryDirectory() as place:

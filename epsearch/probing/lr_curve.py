@@ -1,8 +1,9 @@
 """Read a learning rate from the curve of a learning-rate test: numbers in, numbers out.
 
-The losses at the first, negligible learning rates give the level from which the loss falls and the noise of a batch.
-`half` is the lr at which half of the whole fall is reached; the suggestion is a constant fraction of it, because the
-smoothed curve lags behind the lr.
+The losses at the first, negligible learning rates give the level from which the loss falls. Two points of the smoothed
+curve are read: the lr at which a quarter of its whole fall is reached, and the lr at which it is back at that level.
+The suggestion lies between them, by constants fitted to dense tables of trainings (benchmarks/lr_tests.py): where the
+loss falls in two stages, as that of a language model does, the first point alone is too low.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from epsearch.core.numbers import label
 
 FIRST_LR, LAST_LR = 1e-6, 30.0
 
-FROM_HALF = -0.24
-"""Decades from `half` to the suggestion."""
+QUARTER = 0.25
+"""The part of the fall at the first point."""
+
+TOWARD_RISE, SHIFT = 1 / 3, -0.55
+"""Part of the way from the first point to the second, and decades to add, which make up for the smoothing's lag."""
 
 MARGIN = 10.0
 """The bounds are the suggestion divided and multiplied by this."""
@@ -31,7 +35,8 @@ START_STEPS = 10
 """Steps at the start whose lr is negligible."""
 
 LEAST_FALL = 1.5
-"""The least fall of the smoothed loss that counts, in standard deviations of the loss between batches."""
+"""The least fall of the smoothed loss that counts, in standard deviations of the loss between batches: of constant
+losses with normal noise, 1 in 100 falls further."""
 
 FEWEST_STEPS = 20
 """Steps without which a curve is not read."""
@@ -74,14 +79,16 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
     if fall <= max(LEAST_FALL * _noise(losses[: lowest + 1]), 1e-5 * abs(start)):
         return _nothing("the loss fell no further than it differs between batches")
     # The last time before the minimum: neither an easy batch nor a spike at the start counts.
-    above = max((step for step in range(lowest) if curve[step] > start - fall / 2), default=-1)
-    half = lrs[above + 1]
-    suggestion = half * 10**FROM_HALF
+    above = max((step for step in range(lowest) if curve[step] > start - QUARTER * fall), default=-1)
+    back = next((step for step in range(lowest, len(curve)) if curve[step] > start), len(curve) - 1)
+    falls, rises = lrs[above + 1], lrs[back]
+    suggestion = falls ** (1 - TOWARD_RISE) * rises**TOWARD_RISE * 10**SHIFT
+    at = (label("lr", float(f"{lr:.2g}")) for lr in (falls, rises))
     return CurveReading(
         suggestion,
         suggestion / MARGIN,
         suggestion * MARGIN,
-        f"half of the fall of the loss is reached at lr {label('lr', float(f'{half:.2g}'))}",
+        "a quarter of the loss's fall is reached at lr {}, and the loss is back at its start at lr {}".format(*at),
     )
 
 

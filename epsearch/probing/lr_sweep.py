@@ -7,8 +7,9 @@ set, and the loss is the tensor on which `backward` is called: `loss.backward()`
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -27,6 +28,9 @@ class SweepOver(BaseException):
 class LrSweep:
     """A learning-rate test of `steps` steps, over the training inside `with sweep:`.
 
+    RMSprop has no bias correction: its first steps are up to 1/√(1 - α) times as large as later ones at the same lr.
+    Its lr is lowered accordingly, so that its steps are those of an lr that rises as planned.
+
     Several calls of `backward` before a step (gradient accumulation) are averaged. A loss that a GradScaler has scaled
     counts unscaled. Losses are read by the process that trains; several ranks would end at different steps.
     """
@@ -39,7 +43,7 @@ class LrSweep:
         self._losses: list[float] = []
         self._seen: list[float] = []
         """Losses since the last step."""
-        self._unscaled = WeakTensorKeyDictionary()
+        self._unscaled: MutableMapping[torch.Tensor, torch.Tensor] = WeakTensorKeyDictionary()
         self._inside_backward = False
         self._taken = 0
         self._optimizer: torch.optim.Optimizer | None = None
@@ -50,8 +54,8 @@ class LrSweep:
 
     def __enter__(self) -> Self:
         self._backward, self._scale = torch.autograd.backward, torch.amp.GradScaler.scale
-        torch.autograd.backward = self._see_backward  # type: ignore[assignment]
-        torch.amp.GradScaler.scale = self._see_scale()  # type: ignore[method-assign]
+        torch.autograd.backward = self._see_backward
+        torch.amp.GradScaler.scale = self._see_scale()  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
@@ -116,7 +120,7 @@ class LrSweep:
         self._end_if_over()  # the loop has caught the exception
         self._read_ratios(optimizer)
         for group, ratio in zip(optimizer.param_groups, self._ratios, strict=True):
-            lr = ratio * self._planned[self._taken]
+            lr = ratio * self._planned[self._taken] * _correction(optimizer, group, self._taken + 1)
             if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(lr)
             else:
@@ -142,8 +146,8 @@ class LrSweep:
         losses = [tensors] if isinstance(tensors, torch.Tensor) else tensors if isinstance(tensors, Sequence) else []
         scalars = [loss for loss in losses if isinstance(loss, torch.Tensor) and loss.numel() == 1]
         if scalars:
-            loss = sum(float(self._unscaled.get(loss, loss).detach()) for loss in scalars)
-            self._diverged = not abs(loss) < float("inf")
+            loss = math.fsum(self._unscaled.get(loss, loss.detach()).item() for loss in scalars)
+            self._diverged = not math.isfinite(loss)
             if self._diverged:
                 raise SweepOver
             self._seen.append(loss)
@@ -166,3 +170,8 @@ class LrSweep:
             return scaled
 
         return scale
+
+
+def _correction(optimizer: torch.optim.Optimizer, group: dict[str, Any], step: int) -> float:
+    """√(1 - αᵗ) for RMSprop, the missing bias correction of √v; 1 for others."""
+    return float((1 - group["alpha"] ** step) ** 0.5) if isinstance(optimizer, torch.optim.RMSprop) else 1.0

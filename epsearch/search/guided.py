@@ -35,6 +35,7 @@ LEVELS = 6
 """Refinements of the candidates, each twice as dense as the one before."""
 
 MOST_CANDIDATES = 2000
+"""With more axes, a random choice of their combinations."""
 
 MOST_TRIALS = 100
 """The model learns from that many of the best trials, and that many of the newest."""
@@ -82,7 +83,7 @@ class GuidedSampler(BaseSampler):
         test: The learning-rate test. Without it, the level of the ridge is unknown, and there is no prior.
         seed: Seed of the choice between equal candidates, and of TPE.
         space: The study's distributions by name, so that the first trials are guided in every parameter. Default:
-            those of the last finished trial.
+            those of the newest trial with a result.
 
     Raises:
         ValueError: When used in a study with several objectives.
@@ -110,13 +111,16 @@ class GuidedSampler(BaseSampler):
         return self._box
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The numeric parameters of `space`, or of the last finished trial."""
+        """The numeric parameters of `space`, or of the newest trial with a result."""
         self._raise_error_if_multi_objective(study)
         if self._space is not None:
             return dict(self._space)
-        for earlier in reversed(study._get_trials(deepcopy=False, use_cache=True)):
-            if earlier.state.is_finished() and earlier.distributions:
-                return self._axes(earlier.distributions)
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        # A failed trial may have ended before it had all its parameters.
+        for states in ((TrialState.COMPLETE, TrialState.PRUNED), (TrialState.FAIL,)):
+            for earlier in reversed(trials):
+                if earlier.state in states and earlier.distributions:
+                    return self._axes(earlier.distributions)
         return {}
 
     def sample_relative(
@@ -265,7 +269,7 @@ class GuidedSampler(BaseSampler):
         for level in range(LEVELS):
             axes = [points(axis, 2 ** (level + (name == self._lr))) for name, axis in space.items()]
             chosen = _combinations(axes, rng)
-            cells = [dict(zip(space, values, strict=True)) for values in chosen]
+            cells: list[Parameters] = [dict(zip(space, values, strict=True)) for values in chosen]
             untried = [cell for cell in cells if key_of(cell) not in tried]
             if inside := [cell for cell in untried if min(self._room(coordinates, cell, self._box)) >= 0]:
                 return inside

@@ -68,4 +68,4 @@ def _log_expected(gain: Floats) -> Floats:
         near = np.log(np.maximum(stats.norm.pdf(gain) + gain * stats.norm.cdf(gain), 0))
     # φ(z) / z² for z far below 0.
     far = stats.norm.logpdf(gain) - 2 * np.log(np.maximum(-gain, 1))
-    return np.where(gain > -6, near, far)
+    return np.asarray(np.where(gain > -6, near, far))

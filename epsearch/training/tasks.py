@@ -163,7 +163,11 @@ class StudyTasks:
 
     def call(self, task: str, *arguments: Any) -> Any:
         """Run a task that comes before the trials by its name."""
-        tasks = {"probe": self.probe, "batches": self.batches_per_epoch, "lr_test": self.lr_test}
+        tasks: dict[str, Callable[..., Any]] = {
+            "probe": self.probe,
+            "batches": self.batches_per_epoch,
+            "lr_test": self.lr_test,
+        }
         return tasks[task](*arguments)
 
     def _probe_beta2(self) -> float:

@@ -38,7 +38,14 @@ def test_lr_rises_by_equal_factors():
 
 
 def test_a_clean_curve():
-    assert decades(suggested(curve()), 1e-2) < 0.3
+    """Falls around 1e-2, explodes around 1."""
+    assert decades(suggested(curve()), 1e-2) < 0.5
+    assert decades(suggested(curve(fall_at=1e-3, rise_at=0.1)), suggested(curve()) / 10) < 0.1
+
+
+def test_where_the_loss_explodes_counts_too():
+    """A loss that falls in two stages has a first stage at a low lr, and explodes as late as another."""
+    assert 1.5 < suggested(curve(rise_at=3.0)) / suggested(curve(rise_at=0.3)) < 3
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])

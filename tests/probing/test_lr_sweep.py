@@ -52,6 +52,21 @@ def test_a_plain_loop():
     assert 30 < len(test.lrs) <= 40
 
 
+def test_rmsprop_starts_without_its_large_steps():
+    """Without bias correction the first of them would be 10 times as large as later ones at that lr."""
+    loop = Loop()
+    loop.optimizer = torch.optim.RMSprop(loop.model.parameters(), lr=1e-2, alpha=0.99)
+    loop.optimizer.register_step_post_hook(lambda *_: loop.taken.append(loop.optimizer.param_groups[0]["lr"]))
+    loop.sweep.attach(loop.optimizer, 1e-2)
+    before = loop.model[0].weight.detach().clone()
+    with loop.sweep:
+        loop.loss().backward()
+        loop.optimizer.step()
+    step = (loop.model[0].weight - before).abs()
+    assert loop.taken == [pytest.approx(1e-7)]
+    torch.testing.assert_close(step, torch.full_like(step, 1e-6), rtol=0.1, atol=0)
+
+
 def test_accumulated_losses_are_averaged():
     loop = Loop()
 

@@ -358,6 +358,16 @@ def test_the_first_trials_are_guided_without_a_space() -> None:
         assert all(abs(distance(each)) <= 0.25 + 1e-3 for each in started)
 
 
+def test_a_trial_that_failed_before_it_had_eps_does_not_hide_it() -> None:
+    study = study_of(sampler(None))
+    run(study, 4)
+    unfinished = study.ask()
+    unfinished.suggest_float("lr", 1e-5, 1, log=True)
+    study.tell(unfinished, state=TrialState.FAIL)
+    assert sampler(None).infer_relative_search_space(study, study.trials[-1]).keys() == SPACE.keys()
+    assert len({cell(each) for each in run(study, 16)}) == 16
+
+
 # Seeds and history.
 
 

@@ -211,7 +211,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "no such range": ("probe: {range: algorithm2}", "probe.range: no range called 'algorithm2'.", "pooled, paper"),
     "nothing to exclude": ('probe: {exclude: [""]}', "probe.exclude.0: "),
-    "one pattern": ('probe: {exclude: "*.bias"}', "probe.exclude: ", "Write [*.bias]"),
+    "one pattern": ('probe: {exclude: "*.bias"}', "probe.exclude: ", 'Write ["*.bias"].'),
     "three percentiles": ("probe: {percentiles: [2, 50, 98]}", "expected at most 2 values, found [2, 50, 98]."),
     "one percentile": ("probe: {percentiles: [2]}", "percentiles: needs at least 2 values."),
     "decay at no epoch": (

@@ -234,6 +234,12 @@ class TestTrials:
             tasks(train).probe()
 
 
+def test_learning_rates_are_tested_in_half_precision() -> None:
+    """The scaler's factor of 65536 is not in the losses."""
+    test = tasks(train=False, precision="float16").lr_test(1e-4)
+    assert 0.1 < max(test.losses[:10]) < 10
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("child", ["returns", "raises", "exits"])
 def test_a_forked_child_trains_nothing_more(child: str, script: type[Script], tmp_path: Path) -> None:
