@@ -70,7 +70,7 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
     """The suggestion of a curve: `losses[i]` is the loss of the batch at step i, before its update with `lrs[i]`."""
     if len(losses) < FEWEST_STEPS:
         return _nothing(f"training took only {len(losses)} steps; the test needs {FEWEST_STEPS}")
-    curve = smoothed(_without_spikes(losses))
+    curve = smoothed(losses)
     start = statistics.median(losses[:START_STEPS])
     # Of the first steps the average is as noisy as a batch.
     lowest = min(range(START_STEPS, len(curve)), key=curve.__getitem__)
@@ -88,14 +88,8 @@ def read_curve(lrs: Sequence[float], losses: Sequence[float]) -> CurveReading:
         suggestion,
         suggestion / MARGIN,
         suggestion * MARGIN,
-        "a quarter of the loss's fall is reached at lr {}, and the loss is back at its start at lr {}".format(*at),
+        "the loss has made a quarter of its fall at lr {} and is back at its start at lr {}".format(*at),
     )
-
-
-def _without_spikes(losses: Sequence[float]) -> list[float]:
-    """The median of each loss and its neighbors."""
-    padded = [losses[0], *losses, losses[-1]]
-    return [statistics.median(padded[step : step + 3]) for step in range(len(losses))]
 
 
 def _noise(losses: Sequence[float]) -> float:

@@ -28,8 +28,8 @@ def lr_test(
     keep the ratios of their lr; the suggestion is for the first group. Model, optimizer and random state are restored.
 
     The suggestion is where a search should begin, and no more: within a decade of the best lr in nearly all, within
-    half a decade in most of the trainings that it was measured on (see docs/probe.md). It is None if the curve shows
-    nothing, with wide bounds and the reason.
+    half a decade in most of the trainings that it was measured on, with 100 steps (see docs/probe.md). It is None if
+    the curve shows nothing, with wide bounds and the reason.
 
     After L. N. Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), Section 3.3.
 

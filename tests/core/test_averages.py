@@ -47,8 +47,13 @@ def test_a_smoothed_constant_is_that_constant_from_the_first():
 
 @given(ORDINARY)
 def test_smoothed_values_are_weighted_means(values):
-    """Of which each weighs `keep` as much as the next."""
+    """Of which each weighs `keep` as much as the next; sorted, each is the median of its neighbors."""
+    values = sorted(values)
     *_, last = smoothed(values, keep=0.5)
     weights = [0.5**age for age in reversed(range(len(values)))]
     expected = sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights)
     assert last == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_outlier_does_not_count():
+    assert smoothed([1.0, 1.0, 90.0, 1.0, 1.0]) == pytest.approx([1.0] * 5)

@@ -45,7 +45,7 @@ def test_the_curve_of_a_network_that_trains():
     assert test.losses[0] == pytest.approx(1.1, abs=0.3)
     assert 3e-3 < test.suggestion < 0.3
     assert (test.low, test.high) == (test.suggestion / 10, test.suggestion * 10)
-    assert "quarter of the loss's fall" in test.reason
+    assert "a quarter of its fall" in test.reason
 
 
 def test_the_loss_of_each_step_is_that_before_its_update():

@@ -78,11 +78,11 @@ def plot_lr_test(info: LrTestInfo) -> go.Figure:
         )
     )
     found = f"suggested: {rounded('lr', info.suggestion)}" if info.suggestion is not None else "no suggestion"
-    between = f"shaded: {rounded('lr', info.low)} to {rounded('lr', info.high)}, where to search"
+    between = f"search {rounded('lr', info.low)} to {rounded('lr', info.high)}"
     figure.update_layout(
         title={
             "text": plotly_text(info.title, REASON_LENGTH),
-            "subtitle": {"text": f"{found} ({plotly_text(info.reason, REASON_LENGTH)}); {between}"},
+            "subtitle": {"text": f"{found}, {between}: {plotly_text(info.reason, REASON_LENGTH)}"},
         },
         xaxis=log_axis("lr", [*info.lrs, info.low, info.high]),
         yaxis={"title": {"text": "training loss"}, "range": list(_loss_range(info))},

@@ -36,7 +36,7 @@ def test_the_curve_and_what_is_read_from_it():
     box, line = sorted(figure.layout.shapes, key=lambda shape: shape.type == "line")
     assert (box.x0, box.x1, line.x0) == (3e-4, 3e-2, 3e-3)
     assert figure.layout.xaxis.type == "log"
-    assert "suggested: 3e-3 (half of the fall)" in figure.layout.title.subtitle.text
+    assert "suggested: 3e-3, search 3e-4 to 3e-2: half of the fall" in figure.layout.title.subtitle.text
 
 
 def test_an_explosion_does_not_flatten_the_curve():
@@ -49,7 +49,7 @@ def test_without_a_suggestion_there_is_no_line():
     figure = plot_lr_test(lr_test_info(record(suggestion=None, low=1e-5, high=1.0, reason="it is flat", eps=None)))
     (box,) = figure.layout.shapes
     assert (box.x0, box.x1) == (1e-5, 1.0)
-    assert "no suggestion (it is flat)" in figure.layout.title.subtitle.text
+    assert "no suggestion, search 1e-5 to 1e0: it is flat" in figure.layout.title.subtitle.text
     assert figure.layout.title.text == "Learning-rate test of Adam"
 
 
