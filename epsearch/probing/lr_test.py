@@ -9,9 +9,9 @@ import torch
 
 from epsearch.core.errors import UserError
 from epsearch.probing.lr_curve import FEWEST_STEPS
-from epsearch.probing.lr_sweep import STEPS, LrSweep
+from epsearch.probing.lr_sweep import LrSweep
 from epsearch.probing.snapshot import Snapshot
-from epsearch.records.lr_test import LrTest
+from epsearch.records.lr_test import STEPS, LrTest
 
 
 def lr_test(

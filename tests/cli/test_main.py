@@ -517,7 +517,7 @@ def test_init_then_check(name: str, command_line: CommandLine) -> None:
     assert (code, err) == (0, "")
     study, lines = resolved(out)
     assert lines[0] == f"Run directory    {command_line.folder}/runs/{study['name']}"
-    assert lines[1].startswith("This study       25 trials")
+    assert lines[1].startswith("This study       20 trials, 201 epochs and 100 steps for the lr test")
 
 
 def test_every_name_is_listed(small: CommandLine) -> None:

@@ -144,7 +144,7 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
     )
     auto = epsearch.run(study, directory=folder / "auto" / "run")
     assert auto.lr_test is not None
-    found |= {"lr_test": auto.lr_test.model_dump(mode="json"), "auto": seen(auto)}
+    found |= {"suggestion": auto.lr_test.suggestion, "auto": seen(auto)}
     found["widenings"] = [widening.model_dump() for widening in auto.widenings]
     return found
 

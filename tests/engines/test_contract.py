@@ -84,10 +84,10 @@ def test_pruning(seen: dict[str, Any]) -> None:
 
 
 def test_lr_auto(seen: dict[str, Any]) -> None:
-    """The same curve, so the same grid along the ridge; it widens until the best lr, 1e-4, lies within."""
-    test, rates = seen["lr_test"], sorted({trial["lr"] for trial in seen["auto"]})
-    assert (round(test["suggestion"], 4), len(test["lrs"])) == (0.0277, 100)
-    assert seen["widenings"]
+    """The grid along the ridge begins above the best lr, 1e-4, and widens until that lies within."""
+    rates = sorted({trial["lr"] for trial in seen["auto"]})
+    assert seen["suggestion"] > 1e-3
+    assert {widening["reach"] < widening["lr"] for widening in seen["widenings"]} == {True}
     assert sum(widening["trials"] for widening in seen["widenings"]) == len(seen["auto"]) - 6
     best = max(seen["auto"], key=lambda trial: trial["value"])
     assert best["lr"] == 1e-4
@@ -95,8 +95,8 @@ def test_lr_auto(seen: dict[str, Any]) -> None:
 
 
 def test_the_probe_is_the_same(seen: dict[str, Any]) -> None:
-    """One linear layer, three steps of Adam: every engine measures the same range of eps."""
-    assert seen["endpoints"] == [1e-3, 1.0]
+    """One linear layer, three steps of Adam: every engine measures the same range of eps, 1e-3 to 1 and one below."""
+    assert seen["endpoints"] == [1e-4, 1.0]
 
 
 def test_the_learning_rate_test_is_the_same(seen: dict[str, Any]) -> None:

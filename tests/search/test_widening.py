@@ -9,14 +9,15 @@ from typing import Any
 import optuna
 import pytest
 
+from epsearch.records.epsilon import EpsilonRange
 from epsearch.records.trial import Cell, Ending, Trial
 from epsearch.search.results import records
 from epsearch.search.study import PLANNED, SharedStudy
-from epsearch.study.box import HIGHEST, LOWEST, Box
+from epsearch.study.box import HIGHEST, LOWEST
 from epsearch.study.file import load_study
 from epsearch.study.plan import spaces
+from epsearch.study.space import Points, Ridged, half_decades
 from tests.conftest import StudyFolder
-from tests.report import sample
 
 Score = Callable[[Cell], float]
 
@@ -27,14 +28,17 @@ def silent_optuna() -> None:
 
 
 class Study:
-    """A grid along the ridge of the sample's probe, in memory; `open` is a new run of it."""
+    """A grid along a ridge through lr 1e-2 at eps 1e-4, in memory; `open` is a new run of it."""
 
     def __init__(self, folder: StudyFolder, **search: Any) -> None:
         search = {"eps": "grid", "lr": "auto", "beta2": 0.999, **search}
         self.config = load_study(folder.write("", search=search))
         self._storage = optuna.storages.InMemoryStorage()
-        probe = sample.probe()
-        self._spaces = spaces(self.config, probe.range, None, Box(probe, sample.lr_test()))
+        self._spaces = spaces(self.config, EpsilonRange(lower=1e-6, upper=1e-2), None)
+        found = self._spaces["adam"]
+        if isinstance(found["lr"], Ridged):
+            assert isinstance(found["eps"], Points)
+            self._spaces["adam"] = {**found, "lr": half_decades(found["eps"].values, lambda eps: max(3e-3, 100 * eps))}
 
     def open(self) -> list[SharedStudy]:
         return [SharedStudy(self._storage, self.config, name, space) for name, space in self._spaces.items()]

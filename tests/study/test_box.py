@@ -20,7 +20,7 @@ def test_the_box_follows_the_ridge() -> None:
     for eps in EPS:
         low, high = box.at(eps)
         assert (low * 10, high / 10) == pytest.approx((ridge.lr(eps), ridge.lr(eps)))
-    assert ridge.lr(1e-2) > 10 * ridge.lr(1e-6)
+    assert ridge.lr(1e-2) > 3 * ridge.lr(1e-6)
     hull = box.hull(EPS)
     assert (hull.low, hull.high) == pytest.approx((box.at(1e-6)[0], box.at(1e-2)[1]), rel=0.01)
 
@@ -42,4 +42,4 @@ def test_a_curve_that_tells_nothing() -> None:
     low, high = box.at(1e-2)
     assert box.at(1e-6) == (1e-5, 1.0)
     assert low == 1e-5
-    assert high > 10
+    assert high == pytest.approx(10 ** (sample.probe().lr_shift(1e-2) - sample.probe().lr_shift(1e-6)))
