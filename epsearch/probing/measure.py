@@ -11,7 +11,9 @@ import torch
 from epsearch.core.errors import UserError
 from epsearch.optimizers import denominator_reader, unwrapped
 from epsearch.probing.histogram import measure_layer
+from epsearch.probing.modules import module_classes
 from epsearch.probing.sharding import inner_model
+from epsearch.records.kinds import kinds_of
 from epsearch.records.probe import Histogram, Layer, ProbeResult, RangeKind, paper_range, pooled_range
 
 
@@ -47,14 +49,17 @@ def measure(
     layers: list[Layer] = []
     skipped: list[str] = []
     root = 1.0
-    for name, parameter, group in _named_parameters(optimizer, model):
+    named = _named_parameters(optimizer, model)
+    classes = module_classes(inner_model(model)) if model is not None else None
+    kinds = kinds_of({name: parameter.shape for name, parameter, _ in named}, classes)
+    for name, parameter, group in named:
         state = optimizer.state.get(parameter)
         # Adagrad creates its state before the first step.
         if not state or state.get("step") == 0:
             skipped.append(name)
         else:
             term = read(state, group)
-            layers.append(measure_layer(name, term, (low, high)))
+            layers.append(measure_layer(name, term, (low, high), kinds[name]))
             root = term.root
     _check_measured(layers, skipped)
     pooled = functools.reduce(Histogram.merge, (layer.histogram for layer in layers))

@@ -13,6 +13,7 @@ from pydantic import Field, FiniteFloat, model_validator
 from epsearch.core.errors import UserError
 from epsearch.records.base import Count, Positive, Record
 from epsearch.records.epsilon import EpsilonRange, nearest_power_of_ten, power_of_ten
+from epsearch.records.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -103,16 +104,24 @@ class Layer(Record):
 
     Of `numel` elements, `zeros` are exact zeros and `nonfinite` NaN or infinite; the percentiles exclude both. `p2` and
     `p98` are the lower and upper percentile of z (default: 2nd and 98th, see `ProbeResult.percentiles`), None if no
-    element is left.
+    element is left. `kind` is what the tensor is for (default: from its name).
     """
 
     name: str
+    kind: Kind = "other"
     numel: Count
     zeros: Count
     nonfinite: Count
     p2: Positive | None
     p98: Positive | None
     histogram: Histogram
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "kind" not in data and isinstance(data.get("name"), str):
+            return {**data, "kind": kind_of(data["name"])}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
