@@ -17,8 +17,9 @@ import torch
 
 from epsearch.probing.bit_counts import BitCounts, count_bits, layout_of
 from epsearch.probing.percentiles import _log10_z, percentile
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 from epsearch.records.kinds import Kind, kind_of
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer
+from epsearch.records.probe import Layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,9 @@ from epsearch.optimizers import denominator_reader, unwrapped
 from epsearch.probing.histogram import measure_layer
 from epsearch.probing.modules import module_classes
 from epsearch.probing.sharding import inner_model
+from epsearch.records.histogram import Histogram
 from epsearch.records.kinds import kinds_of
-from epsearch.records.probe import Histogram, Layer, ProbeResult, RangeKind, paper_range, pooled_range
+from epsearch.records.probe import Layer, ProbeResult, RangeKind, paper_range, pooled_range
 
 
 def measure(
