@@ -66,6 +66,8 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
+    if result.excluded:
+        print_text(console, f"excluded: {', '.join(result.excluded)}")
     for eps in result.range.grid():
         print_text(
             console,

@@ -22,6 +22,7 @@ from rich.progress import (
 from epsearch.cli.time_left import TimeLeft
 from epsearch.core.numbers import count, rounded
 from epsearch.records.listener import Best, Listener
+from epsearch.records.outliers import explain_ranges
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import FAILURES, Cell, Ending, Trial
 from epsearch.study.config import StudyConfig
@@ -105,13 +106,15 @@ class Terminal(Listener):
         print_text(self._console, text)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
-        """Print the range of ε."""
+        """Print the range of ε, and why the paper's differs."""
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
         origin = " (from an earlier probe)" if reused else ""
         self.stage(
             f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
         )
+        if explained := explain_ranges(result):
+            self.stage(explained)
 
     def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
         """Print the number of trials and start the bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from epsearch.core.errors import UserError
+from epsearch.core.messages import shown, suggestion
 from epsearch.optimizers import denominator_reader, unwrapped
 from epsearch.probing.histogram import measure_layer
 from epsearch.probing.modules import module_classes
@@ -24,6 +26,7 @@ def measure(
     *,
     range: RangeKind = "pooled",
     percentiles: Sequence[float] = (2, 98),
+    exclude: Sequence[str] = (),
     settings: Mapping[str, float | int | str | None] | None = None,
 ) -> ProbeResult:
     """Read ẑ of an optimizer that has taken steps, without training or changing anything.
@@ -32,13 +35,14 @@ def measure(
     below; with `range="paper"`, from the smallest lower to the largest upper percentile over tensors (Algorithm 2).
     Both are rounded to the nearest power of ten in log10. Exact zeros and non-finite values are excluded and counted in
     `layers`; tensors without state (no gradient) are listed in `skipped`. Tensors are named as in `model`; the default
-    is the name the optimizer was built with, or `group0.param3`. `settings` are saved in the record.
+    is the name the optimizer was built with, or `group0.param3`. Those whose name matches a pattern of `exclude`, such
+    as `*.bias`, are not measured and listed in `excluded`. `settings` are saved in the record.
 
     If the model is sharded by FSDP2, all ranks must call this together; every rank gets the result for the whole
     tensors. With DDP each rank holds the whole state, and a single rank may call it.
 
     Raises:
-        UserError: the optimizer is not supported, or nothing could be measured.
+        UserError: the optimizer is not supported, a pattern matches no tensor, or nothing could be measured.
     """
     low, high = (float(q) for q in percentiles)
     if not 0 <= low < high <= 100:
@@ -53,7 +57,10 @@ def measure(
     named = _named_parameters(optimizer, model)
     classes = module_classes(inner_model(model)) if model is not None else None
     kinds = kinds_of({name: parameter.shape for name, parameter, _ in named}, classes)
+    excluded = _excluded([name for name, _, _ in named], exclude)
     for name, parameter, group in named:
+        if name in excluded:
+            continue
         state = optimizer.state.get(parameter)
         # Adagrad creates its state before the first step.
         if not state or state.get("step") == 0:
@@ -72,8 +79,21 @@ def measure(
         percentiles=(low, high),
         layers=layers,
         skipped=skipped,
+        excluded=excluded,
         settings=_settings(optimizer) | dict(settings or {}),
     )
+
+
+def _excluded(names: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    found: set[str] = set()
+    for pattern in [exclude] if isinstance(exclude, str) else exclude:
+        matching = {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+        if not matching:
+            raise UserError(f"exclude: no tensor is called {shown(pattern)}. {suggestion(pattern, names)}")
+        found |= matching
+    if found and found.issuperset(names):
+        raise UserError(f"exclude: all {len(names)} tensors are excluded, so there is nothing to measure.")
+    return [name for name in names if name in found]
 
 
 def _check_measured(layers: Sequence[Layer], skipped: Sequence[str]) -> None:

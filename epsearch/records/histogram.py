@@ -77,7 +77,7 @@ class Histogram(Record):
         return math.nan
 
     def mean(self, function: Callable[[float], float]) -> float:
-        """The mean of `function(z)` over all elements but exact zeros, with each bin's z at its middle."""
+        """The mean of `function(z)` without exact zeros, with each bin's z at its middle; NaN if there are none."""
         middles = (10 ** ((index + 0.5) / BINS_PER_DECADE) for index in itertools.count(self.start))
         total = sum(count * function(z) for count, z in zip(self.counts, middles, strict=False) if count)
-        return total / sum(self.counts)
+        return total / sum(self.counts) if any(self.counts) else math.nan

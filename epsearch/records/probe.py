@@ -27,8 +27,8 @@ RangeKind = Literal["pooled", "paper"]
 FEWEST_POINTS = 4
 """Powers of ten in a pooled range, at least: with fewer, the best ε of a network with BatchNorm was missed."""
 
-INSIDE_THE_ROOT = ("AdaBelief", "EAdam", "AdaMomentum")
-"""The optimizers with ε inside the square root, for records that older versions wrote without `root`."""
+ROOTS = {"AdaBelief": 0.5, "EAdam": 0.5, "AdaMomentum": 0.5, "LAMB": 0.0}
+"""`root` of the optimizers for which it is not 1, for records that older versions wrote without it."""
 
 
 class Layer(Record):
@@ -97,9 +97,9 @@ def _check_eps(eps: float, caller: str) -> None:
 class ProbeResult(Record):
     """The range of ε and the measurements behind it.
 
-    `range` is `pooled_range` or `paper_range`, as `range_kind` says. The update is divided by (ẑ + ε) ** `root`: 1/2
-    where ε is inside the square root (AdaBelief, EAdam, AdaMomentum). `settings` is how the probe trained (lr, eps,
-    epochs …).
+    `range` is `pooled_range` or `paper_range`, as `range_kind` says. An ε far above ẑ divides the update by
+    ε ** `root`: 1/2 where ε is inside the square root (AdaBelief, EAdam, AdaMomentum), 0 for LAMB, which rescales the
+    update afterwards. `settings` is how the probe trained (lr, eps, epochs …).
     """
 
     remedy: ClassVar[str] = "Delete it to probe again."
@@ -107,18 +107,20 @@ class ProbeResult(Record):
     range: EpsilonRange
     range_kind: RangeKind = "paper"
     optimizer: str
-    root: Positive = 1.0
+    root: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     percentiles: tuple[float, float]
     layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
     """Parameters without optimizer state, because they got no gradient."""
+    excluded: list[str] = []
+    """Parameters that were not measured, because the probe was asked to exclude them."""
     settings: dict[str, FiniteFloat | int | str | None] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _earlier(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "root" not in data and data.get("optimizer") in INSIDE_THE_ROOT:
-            return {**data, "root": 0.5}
+        if isinstance(data, dict) and "root" not in data and data.get("optimizer") in ROOTS:
+            return {**data, "root": ROOTS[data["optimizer"]]}
         return data
 
     @model_validator(mode="after")
@@ -215,7 +217,10 @@ class ProbeResult(Record):
         return self.histogram.above(eps)
 
     def plot(self) -> go.Figure:
-        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range."""
+        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range.
+
+        An end of the paper's range that is 2 decades or more beyond the pooled one is dotted.
+        """
         from epsearch.report.figures.histogram import histogram_info, plot_histogram
 
         return plot_histogram(histogram_info(self))
@@ -227,7 +232,7 @@ class ProbeResult(Record):
 
 
 class EpochReading(Record):
-    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range by Algorithm 2."""
+    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range of ε."""
 
     epoch: Annotated[int, Field(gt=0)]
     range: EpsilonRange

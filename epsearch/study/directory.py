@@ -209,9 +209,14 @@ class RunDirectory:
         if not self._holds_results():
             # An earlier run stopped before it computed anything, e.g. at a mistake in the study file.
             return
+        recorded = load_study(self.study, recorded=True)
+        old = identity(recorded)
+        if "range" not in recorded.probe.model_fields_set:
+            # Written by a version that had only the paper's range, which probe.json keeps.
+            del old["probe.range"]
         check_same_study(
             f"{self.path}: the study in this run directory",
-            identity(load_study(self.study, recorded=True)),
+            old,
             identity(config),
             "Undo the change to resume it, or start another study with --dir DIR or a new name.",
         )

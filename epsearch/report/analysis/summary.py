@@ -8,14 +8,16 @@ from epsearch.core.averages import difference
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import count, label
 from epsearch.records.outcome import Outcome
+from epsearch.records.outliers import explain_ranges
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.baseline import BASELINE
 from epsearch.report.figures.literature import LITERATURE
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, the trials by state, the best trial, the baseline."""
-    return [text for text in (_range(outcome), _states(outcome), _best(outcome), _baseline(outcome)) if text]
+    """Plain text, not escaped: the range, why the paper's differs, the trials by state, the best trial, the baseline."""
+    texts = (_range(outcome), _why(outcome), _states(outcome), _best(outcome), _baseline(outcome))
+    return [text for text in texts if text]
 
 
 def _range(outcome: Outcome) -> str:
@@ -30,6 +32,10 @@ def _range(outcome: Outcome) -> str:
         f"{label('eps', found.upper)}, {count(points, 'power')} of ten, where searches in the literature "
         f"try up to {LITERATURE}."
     )
+
+
+def _why(outcome: Outcome) -> str:
+    return "" if outcome.probe is None else explain_ranges(outcome.probe)
 
 
 def _states(outcome: Outcome) -> str:

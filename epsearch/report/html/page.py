@@ -129,13 +129,16 @@ def _layers(outcome: Outcome) -> Table | None:
     if outcome.probe is None:
         return None
     low, high = outcome.probe.percentiles
-    skipped = outcome.probe.skipped
+    left_out = {
+        "Not measured, because they had no gradient": outcome.probe.skipped,
+        "Excluded by probe.exclude": outcome.probe.excluded,
+    }
     return Table(
         f"What the probe measured in {count(len(outcome.probe.layers), 'layer')}",
         ["layer", "elements", "exact zeros", "not finite", f"{low:g} % of ẑ below", f"{high:g} % of ẑ below"],
         (_layer(layer) for layer in outcome.probe.layers),
         text=(0,),
-        note=f"Not measured, because they had no gradient: {', '.join(skipped)}." if skipped else "",
+        note=" ".join(f"{why}: {', '.join(names)}." for why, names in left_out.items() if names),
     )
 
 

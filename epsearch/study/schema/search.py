@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from epsearch.records.probe import RangeKind
 from epsearch.registry.optimizers import BASELINES
 from epsearch.study.schema.base import Beta2Bounds, Bounds, Count, Positive, Section, axis_of, one_of, wrong
 
 
 class ProbeSection(Section):
-    """The pre-search stage: train briefly, measure ẑ, take its percentiles (Algorithm 2)."""
+    """The pre-search stage: train briefly, measure ẑ, take its percentiles."""
 
     epochs: Count = 1
     """Epochs to train before measuring ẑ."""
@@ -24,7 +25,12 @@ class ProbeSection(Section):
         2,
         98,
     ]
-    """Lower and upper percentile of each tensor's ẑ, which give the range of ε."""
+    """Lower and upper percentile of ẑ, which give the range of ε."""
+    range: one_of("range", get_args(RangeKind)) = "pooled"  # type: ignore[valid-type]
+    """pooled (the percentiles of all elements together, and one power of ten below) or paper (the smallest and largest
+    percentile over tensors, Algorithm 2)."""
+    exclude: list[Annotated[str, Field(min_length=1)]] = []
+    """Tensors not to measure, by name or pattern, such as "*.bias"."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
