@@ -56,7 +56,7 @@ def measure(
         return None if not state or state.get("step") == 0 else read(state, group)
 
     return summarize(
-        [Term(name, kinds[name], functools.partial(term_of, *rest)) for name, *rest in named],
+        [Term(name, kinds[name], functools.partial(term_of, parameter, group)) for name, parameter, group in named],
         optimizer=type(optimizer).__name__,
         range=range,
         percentiles=percentiles,
@@ -86,7 +86,7 @@ def summarize(
     """Read ẑ of one tensor after another, and the range of all of them. `optimizer` is the name of its class.
 
     Raises:
-        UserError: the percentiles do not ascend, a pattern of `exclude` matches no tensor, or nothing could be measured.
+        UserError: the percentiles do not ascend, a pattern of `exclude` matches nothing, or nothing was measured.
     """
     low, high = (float(q) for q in percentiles)
     if not 0 <= low < high <= 100:
