@@ -19,7 +19,7 @@ PLURALS: dict[Kind, str] = {
     "attention key": "attention keys",
     "attention value": "attention values",
     "attention output": "attention outputs",
-    "attention": "attention",
+    "attention": "fused attention projections",
     "MLP": "MLPs",
     "convolution": "convolutions",
     "recurrent": "recurrent layers",

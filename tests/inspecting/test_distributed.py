@@ -136,9 +136,7 @@ def test_a_missing_shard(sharded, tmp_path):
 class TestMistakes:
     def test_a_folder_without_an_optimizer(self, tmp_path):
         dcp.save({"model": trained()[0].state_dict()}, checkpoint_id=tmp_path, no_dist=True)
-        with pytest.raises(
-            UserError, match=r"no optimizer state \(found: model.0.weight, .*Save the optimizer too"
-        ):
+        with pytest.raises(UserError, match=r"no optimizer state \(found: model.0.weight, .*Save the optimizer too"):
             inspect(tmp_path)
 
     def test_a_damaged_shard(self, tmp_path):
