@@ -50,7 +50,7 @@ def test_page(checkpoint: Path, command_line: CommandLine) -> None:
     page = (command_line.folder / "page.html").read_text()
     assert "<h1>model &amp; 3.pt</h1>" in page
     assert '<td class="text">convolution</td>' in page
-    assert "\u03b5 in use" in page  # in the figure's JSON
+    assert r"\u03b5 in use" in page  # in the JSON of the figure
     assert "takes" in page
 
 
