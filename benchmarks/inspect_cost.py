@@ -49,21 +49,20 @@ def shapes(parameters: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def write(folder: Path, parameters: int) -> tuple[int, int]:
-    """Write both forms; return the number of parameters and of bytes. Tensors lie in a mapped file, not in memory."""
+    """Write both forms; return the number of parameters and of bytes. Tensors are in mapped files, not in memory."""
     named = list(shapes(parameters))
-    total = sum(torch.Size(shape).numel() for _, shape in named)
     scratch = folder / "scratch"
-    values = torch.from_file(str(scratch), shared=True, size=2 * total, dtype=torch.float32)
+    scratch.mkdir()
     some = torch.empty(1 << 24).normal_(-18, 3).exp_()
-    for piece in torch.split(values, len(some)):
-        piece.copy_(some[: len(piece)])
-    state, offset = {}, 0
+    state = {}
     for index, (_, shape) in enumerate(named):
         count = torch.Size(shape).numel()
-        pair = [values[start : start + count].view(shape) for start in (offset, offset + count)]
-        offset += 2 * count
-        # Of its own storage, as an optimizer's: a view would be saved with everything.
-        state[index] = {"step": torch.tensor(1000.0), "exp_avg": pair[0], "exp_avg_sq": pair[1]}
+        pair = [torch.from_file(str(scratch / f"{index}-{i}"), shared=True, size=count) for i in range(2)]
+        for values in pair:
+            for piece in torch.split(values, len(some)):
+                piece.copy_(some[: len(piece)])
+        moments = {key: values.view(shape) for key, values in zip(("exp_avg", "exp_avg_sq"), pair, strict=True)}
+        state[index] = {"step": torch.tensor(1000.0), **moments}
     group = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False, "decoupled_weight_decay": True}
     names = [name for name, _ in named]
     whole = {"state": state, "param_groups": [{**group, "params": list(range(len(named))), "param_names": names}]}
@@ -73,9 +72,9 @@ def write(folder: Path, parameters: int) -> tuple[int, int]:
         "param_groups": [{**group, "params": names}],
     }
     dcp.save({"optimizer": by_name}, checkpoint_id=folder / "dcp", no_dist=True)
-    scratch.unlink()
+    shutil.rmtree(scratch)
     os.sync()
-    return total, (folder / "state.pt").stat().st_size
+    return sum(torch.Size(shape).numel() for _, shape in named), (folder / "state.pt").stat().st_size
 
 
 def files_of(path: Path) -> list[Path]:
