@@ -22,7 +22,8 @@ from reproduction import ROOT, write
 from epsearch.core.numbers import label
 from epsearch.optimizers import default_eps
 from epsearch.records.epsilon import EpsilonRange, nearest_power_of_ten, power_of_ten
-from epsearch.records.probe import BINS_PER_DECADE, Layer, ProbeResult
+from epsearch.records.histogram import BINS_PER_DECADE
+from epsearch.records.probe import Layer, ProbeResult
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 

@@ -34,9 +34,11 @@ def command(*arguments: str) -> str:
     [
         "import epsearch\nassert 'probe' in dir(epsearch)",
         "import epsearch\nepsearch.EpsilonRange(lower=1e-6, upper=1e-2).grid()",
+        "import epsearch\nepsearch.convert_eps(1e-8, 'hat', 'outside'), epsearch.advice",
         "import epsearch.records, epsearch.study.space, epsearch.study.plan, epsearch.study.directory",
         command("--help"),
         command("run", "--help"),
+        command("inspect", "--help"),
         command("--version"),
         command("list"),
         command("schema"),

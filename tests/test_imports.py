@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("study",),
     ("optimizers",),
     ("probing", "workloads"),
-    ("training",),
+    ("training", "inspecting"),
     ("search",),
     ("report", "engines"),
     ("integrations",),

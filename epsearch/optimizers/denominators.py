@@ -119,6 +119,15 @@ def adabelief(state: State, group: Group) -> Denominator:
     return _inside_the_root(state["exp_avg_var"], state, group)
 
 
+def adabelief_accumulated(state: State, group: Group) -> Denominator:
+    """As `adabelief`, for implementations that add ε to the stored v at every step (Zhuang et al.'s own and others).
+
+    ẑₜ = (1 - β₂) v̂ₜ - ε, without what has accumulated. Anything below the resolution of v, 1e-7 ε in float32, is lost.
+    """
+    accumulated = float(group["eps"]) * bias_correction2(state, group) / (1 - float(group["betas"][1]))
+    return _inside_the_root((state["exp_avg_var"] - accumulated).clamp_(min=0), state, group)
+
+
 def eadam(state: State, group: Group) -> Denominator:
     """ẑₜ = (1 - β₂) v̂ₜ, vₜ = β₂ vₜ₋₁ + (1 - β₂) gₜ² (Table 5, EAdam). v is `exp_avg_sq`.
 

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import count, label, percent
 from epsearch.records.epsilon import EpsilonRange
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer, ProbeResult
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
+from epsearch.records.probe import Layer, ProbeResult
 
 WIDER = 2
 """Decades by which an end must differ to be explained."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from epsearch.records.histogram import Histogram
 from epsearch.records.outliers import explain_ranges, far_ends
-from epsearch.records.probe import Histogram, Layer, ProbeResult
+from epsearch.records.probe import Layer, ProbeResult
 from tests.report import sample
 
 DRAW = np.random.default_rng(0)

@@ -11,7 +11,8 @@ import pytest
 
 from epsearch.core.errors import UserError
 from epsearch.records.epsilon import EpsilonRange
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer, ProbeResult, pooled_range
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
+from epsearch.records.probe import Layer, ProbeResult, pooled_range
 
 FIVE = EpsilonRange(lower=1e-6, upper=1e-2)
 

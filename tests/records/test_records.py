@@ -17,8 +17,9 @@ from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
 from epsearch.records.base import Record
 from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.probe import Layer, ProbeHistory, ProbeResult
 from epsearch.records.trial import Trial
 from tests.report import sample
 

@@ -38,7 +38,7 @@ class HistogramInfo:
     elements in each bin, `pooled` (bins) that of all elements; each sums to 1 minus its share of exact zeros. `p2` and
     `p98` are log10 of each layer's percentiles, NaN where nothing was measured. `eps` is the ε to mark,
     or None; `above` gives the share of all elements above `lower`, `upper` and `eps`. `paper` are the ends of Algorithm
-    2's range that are far from those of a pooled one.
+    2's range that are far from those of a pooled one. `eps_name` is written at the line of `eps`.
     """
 
     edges: npt.NDArray[np.float64]
@@ -53,10 +53,11 @@ class HistogramInfo:
     eps: float | None
     above: dict[float, float]
     paper: tuple[float, ...] = ()
+    eps_name: str = "best ε"
 
 
-def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramInfo:
-    """Put the probe's histograms on common bins that also cover the range and `eps`."""
+def histogram_info(result: ProbeResult, eps: float | None = None, eps_name: str = "best ε") -> HistogramInfo:
+    """Put the probe's histograms on common bins that also cover the range and `eps`, which is marked by its name."""
     pooled = result.histogram
     lines = [result.range.lower, result.range.upper, *([eps] if eps else [])]
     paper = far_ends(result) if result.range_kind == "pooled" else ()
@@ -74,6 +75,7 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
         eps=eps or None,
         above={line: pooled.above(line) for line in lines},
         paper=paper,
+        eps_name=eps_name,
     )
 
 
@@ -145,7 +147,7 @@ def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
     """Named verticals over both plots: dashed at the ends of the range, dotted at the ε in use and the paper's ends."""
     named = [("ε lower", info.lower, "dash", ACCENT), ("ε upper", info.upper, "dash", ACCENT)]
     if info.eps is not None:
-        named.append(("best ε", info.eps, "dot", ACCENT))
+        named.append((info.eps_name, info.eps, "dot", ACCENT))
     named += [("Algorithm 2", end, "dot", GREY) for end in info.paper]
     # At different heights, so that names do not overlap on a phone or at equal ε.
     for height, (name, eps, dash, color) in enumerate(named):

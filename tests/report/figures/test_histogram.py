@@ -1,7 +1,8 @@
 import numpy as np
 
 from epsearch.records.epsilon import EpsilonRange
-from epsearch.records.probe import Histogram, Layer, ProbeResult
+from epsearch.records.histogram import Histogram
+from epsearch.records.probe import Layer, ProbeResult
 from epsearch.report.figures.histogram import histogram_info, plot_histogram, short_names
 from tests.report import sample
 
