@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from epsearch.records.epsilon import EpsilonRange
-<<<<<<< HEAD
-from epsearch.records.lr_test import LrTest
-=======
 from epsearch.records.histogram import Histogram
->>>>>>> inspect
+from epsearch.records.lr_test import LrTest
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import EpochReading, Layer, ProbeHistory, ProbeResult
 from epsearch.records.trial import Trial
