@@ -25,8 +25,8 @@ from epsearch.search.surrogate import log_improvement, normal_scores
 PRIOR, FADING = 0.72, 12
 """The prior exp(-δ² / 0.72), and the number of trials over which it fades."""
 
-STARTS = 3
-"""Trials on the ridge before the model decides: at the middle, the largest and the smallest ε."""
+STARTS = 2
+"""Trials on the ridge before the model decides: at the smallest ε, where the test was made, and at the largest."""
 
 MARGIN = 0.5
 """Decades: the box widens if the best trial is nearer than that to an edge: if no half decade beyond it is inside."""
@@ -63,8 +63,8 @@ class GuidedSampler(BaseSampler):
     δ = log10(lr / lr*(ε)) is the distance from the ridge, where the best lr is expected, and u(ε) = mean of ε / (ẑ + ε)
     how much ε damps (`ProbeResult.damping`). A Gaussian process learns the results by their rank, with length scales
     0.6 in δ and 0.5 in u. The next trial is the candidate with the highest expected improvement, times a prior
-    exp(-δ² / 0.72) that fades over the first dozen trials (πBO: Hvarfner et al., 2022). The first three trials are on
-    the ridge, at the middle, the largest and the smallest ε.
+    exp(-δ² / 0.72) that fades over the first dozen trials (πBO: Hvarfner et al., 2022). The first two trials are on the
+    ridge, at the smallest and the largest ε.
 
     Candidates are half decades of lr × the choices of ε, or the powers of ten in its range; finer steps when these are
     used up. With `test`, lr stays in a box that follows the ridge, and widens by a decade where the best trial is at
@@ -146,11 +146,11 @@ class GuidedSampler(BaseSampler):
         alone = {param_name: param_distribution}
         if param_name in (self._lr, self._eps) and self._axes(alone):
             if param_name == self._eps:
-                order = _from_the_middle(points(param_distribution, 1))
+                order = _ends_first(points(param_distribution, 1))
                 return order[trial.number % len(order)]
             if self._test is not None:
                 # If ε comes next, the one that will be chosen.
-                order = _from_the_middle(self._probe.range.grid())
+                order = _ends_first(self._probe.range.grid())
                 eps = trial.params.get(self._eps, order[trial.number % len(order)])
                 return _nearest(points(param_distribution, 2), self._ridge(alone).lr(eps))
         # TPE with a seed for this draw: the sampler keeps no state.
@@ -177,8 +177,8 @@ class GuidedSampler(BaseSampler):
         if test is not None:
             middle = test.suggestion or math.sqrt(test.low * test.high)
             return Ridge(self._probe, middle, test.eps or self._probe.range.lower)
-        lr = _from_the_middle(points(space[self._lr], 2))[0] if self._lr in space else 1.0
-        eps = _from_the_middle(points(space[self._eps], 1))[0] if self._eps in space else self._probe.range.lower
+        lr = _middle(points(space[self._lr], 2)) if self._lr in space else 1.0
+        eps = _middle(points(space[self._eps], 1)) if self._eps in space else self._probe.range.lower
         return Ridge(self._probe, float(lr), float(eps))
 
     def _first_box(self) -> Box:
@@ -244,9 +244,9 @@ class GuidedSampler(BaseSampler):
         return below, box.high - distance
 
     def _starts(self, coordinates: Coordinates, space: Mapping[str, BaseDistribution]) -> Iterator[Parameters]:
-        """The middle of every axis, with ε at its middle, largest and smallest value and lr on the ridge."""
-        middle = {name: _from_the_middle(points(axis, 1))[0] for name, axis in space.items()}
-        epss = _from_the_middle(points(space[self._eps], 1))[:3] if self._eps in space else [None]
+        """The middle of every axis, with ε at its smallest and its largest value and lr on the ridge."""
+        middle = {name: _middle(points(axis, 1)) for name, axis in space.items()}
+        epss = _ends_first(points(space[self._eps], 1))[:STARTS] if self._eps in space else [None]
         for eps in epss:
             start = middle if eps is None else {**middle, self._eps: eps}
             if self._lr in space:
@@ -308,9 +308,13 @@ def _combinations(axes: Sequence[Sequence[Number]], rng: np.random.Generator) ->
     return [[axis[index] for axis, index in zip(axes, row, strict=True)] for row in indices.tolist()]
 
 
-def _from_the_middle(values: Sequence[Number]) -> list[Number]:
-    """The middle value, the last, the first, then the others."""
-    return list(dict.fromkeys([values[(len(values) - 1) // 2], values[-1], values[0], *values]))
+def _middle(values: Sequence[Number]) -> Number:
+    return values[(len(values) - 1) // 2]
+
+
+def _ends_first(values: Sequence[Number]) -> list[Number]:
+    """The first value, the last, the middle, then the others."""
+    return list(dict.fromkeys([values[0], values[-1], _middle(values), *values]))
 
 
 def _nearest(values: Sequence[Number], value: float) -> Number:
