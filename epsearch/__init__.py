@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from epsearch.probing.measure import measure
     from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
+    from epsearch.probing.watch import watch
     from epsearch.records.advice import advice
     from epsearch.records.conventions import convert_eps
     from epsearch.records.epsilon import EpsilonRange
@@ -49,6 +50,7 @@ _PUBLIC = {
     "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
     "run": "epsearch.pipeline",
+    "watch": "epsearch.probing.watch",
 }
 
 __all__ = [
@@ -70,6 +72,7 @@ __all__ = [
     "probe",
     "register_denominator",
     "run",
+    "watch",
 ]
 
 
