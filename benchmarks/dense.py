@@ -19,6 +19,9 @@ from epsearch.records.probe import ProbeResult
 CLOSE = 0.005
 """The least tolerance: a share of the best value."""
 
+GOOD = 0.05
+"""Losses below that are of cells that learn."""
+
 RESULTS = Path(__file__).parent / "results"
 
 Cell = tuple[float, float]
@@ -93,10 +96,12 @@ class Table:
 
     @cached_property
     def noise(self) -> float:
-        """The standard deviation over equal eps, at the three best lr, as a share of the best value."""
+        """The standard deviation over equal eps, at the lr that are good there, as a share of the best value."""
         rows = [[self.values[lr, eps] for eps in self.plateau if (lr, eps) in self.values] for lr in self.lrs]
-        rows = sorted((row for row in rows if len(row) > 1), key=lambda row: self.lost(statistics.mean(row)))[:3]
-        return math.sqrt(statistics.mean(statistics.variance(row) for row in rows)) / abs(self.best) if rows else 0.0
+        rows = sorted((row for row in rows if len(row) > 1), key=lambda row: self.lost(statistics.mean(row)))
+        # Where training is unstable, equal cells differ by far more than good ones do.
+        good = rows[:1] + [row for row in rows[1:] if self.lost(statistics.mean(row)) < GOOD]
+        return math.sqrt(statistics.mean(map(statistics.variance, good))) / abs(self.best) if good else 0.0
 
     @property
     def tolerance(self) -> float:

@@ -170,9 +170,14 @@ def best_row(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> dict[str,
 def at_ruled_beta2(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows at the table's β₂ nearest to the rule's (β₁ = 0.9)."""
     rows = list(rows)
-    ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
-    beta2 = min({row["beta2"] for row in rows}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
+    beta2 = ruled_beta2({row["beta2"] for row in rows}, probe["batches_per_epoch"])
     return [row for row in rows if row["beta2"] == beta2]
+
+
+def ruled_beta2(beta2s: Iterable[float], batches_per_epoch: int) -> float:
+    """The β₂ nearest to the rule's (β₁ = 0.9)."""
+    ruled = auto_beta2(batches_per_epoch, 0.9)
+    return min(beta2s, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
 
 
 def range_of(probe: dict[str, Any]) -> EpsilonRange:

@@ -2,8 +2,8 @@
 
 A range should be short and hold the table's best. Both are computed for Algorithm 2 and for pooled percentiles, with
 tensors weighted by different powers of their size. `points` are the powers of ten in the range, `lost` is how much the
-best smoothed value in the range is worse than the best of the table, in % of it, and the best is in the range if no more
-is lost than the table's tolerance (dense.py).
+best smoothed value in the range is worse than the best of the table, in % of it. The best is in the range if no more is
+lost than the table's tolerance (dense.py).
 
     python benchmarks/ranges.py    # writes the tables of docs/benchmarks.md
 """

@@ -9,13 +9,14 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
-from dense import RESULTS, Cell, Table
+from dense import RESULTS, Cell, Table, read
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from epsearch import GuidedSampler
+from epsearch.probing.lr_curve import read_curve
 from epsearch.records.lr_test import LrTest
 from epsearch.records.ridge import Ridge
 
@@ -45,8 +46,20 @@ def spent(table: Table, curve: list[float]) -> int:
 
 @cache
 def _tests() -> dict[str, list[LrTest]]:
-    kept = json.loads((RESULTS / "lr_tests.json").read_text())
-    return {name: [LrTest.model_validate(test) for test in tests] for name, tests in kept.items()}
+    return {
+        f"{row['workload']} {row['optimizer']}": _read_tests(row)
+        for row in json.loads((RESULTS / "lr_tests.json").read_text())["tests"]
+    }
+
+
+def _read_tests(row: dict[str, Any]) -> list[LrTest]:
+    """The tests of one table, as their curves are read now."""
+    tests = []
+    for losses in row["losses"]:
+        lrs = row["lrs"][: len(losses)]
+        reading = read_curve(lrs, losses)._asdict()
+        tests.append(LrTest(optimizer=row["optimizer"], eps=row["eps"], lrs=lrs, losses=losses, **reading))
+    return tests
 
 
 def tested(table: Table, seed: int) -> LrTest:
@@ -108,11 +121,14 @@ def listed(table: Table, seed: int) -> list[Cell]:
     return list(_list_for(table.workload, table.optimizer))
 
 
+def _data(workload: str) -> str:
+    """The data of a workload: tables of the same data are not learned from."""
+    return workload.rpartition("-")[0].removesuffix("-mlp")
+
+
 @cache
 def _list_for(workload: str, optimizer: str) -> tuple[Cell, ...]:
-    from dense import read
-
-    others = [each for each in read() if each.optimizer == optimizer and each.workload != workload]
+    others = [each for each in read() if each.optimizer == optimizer and _data(each.workload) != _data(workload)]
     others = [
         each for each in others if not workload.startswith(each.workload) and not each.workload.startswith(workload)
     ]

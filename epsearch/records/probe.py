@@ -180,10 +180,11 @@ class ProbeResult(Record):
     def lr_shift(self, eps: float) -> float:
         """Decades by which the best lr at `eps` exceeds that at a small ε, where the optimizer fully adapts.
 
-        The mean over all elements of the decades by which ε reduces their update, root · log10(1 + ε/ẑ).
+        It keeps the size of the updates: -log10 of the root mean square over all elements of (ẑ / (ẑ + ε)) ** root, the
+        factor by which ε shrinks the update of each.
         """
         _check_eps(eps, "lr_shift")
-        return self.root * self.histogram.mean(lambda z: math.log10(1 + eps / z))
+        return -0.5 * math.log10(self.histogram.mean(lambda z: (z / (z + eps)) ** (2 * self.root)))
 
     def damping(self, eps: float) -> float:
         """Mean share of ε in the denominator, ε / (ẑ + ε): 0 if nothing is damped, 1 if the optimizer is immutable."""

@@ -83,19 +83,21 @@ class TestRanges:
 
 
 class TestLrShift:
-    def test_is_the_mean_of_the_decades_by_which_updates_shrink(self) -> None:
-        found = result(SPREAD)
+    @pytest.mark.parametrize("root", [1.0, 0.5])
+    def test_keeps_the_root_mean_square_of_the_updates(self, root: float) -> None:
+        found = result(SPREAD, root=root)
         for eps in (1e-9, 1e-5, 3e-4, 1.0):
-            assert found.lr_shift(eps) == pytest.approx(np.mean(np.log10(1 + eps / SPREAD)), abs=1e-3)
+            rms = np.sqrt(np.mean((SPREAD / (SPREAD + eps)) ** (2 * root)))
+            assert found.lr_shift(eps) == pytest.approx(-np.log10(rms), abs=5e-3)  # its bins are 0.02 wide
 
     def test_grows_by_a_decade_a_decade_far_above_and_not_at_all_far_below(self) -> None:
         found = result(SPREAD)
         assert found.lr_shift(1e-15) == pytest.approx(0, abs=1e-6)
         assert found.lr_shift(1e3) - found.lr_shift(1e2) == pytest.approx(1, abs=1e-3)
 
-    def test_half_of_it_inside_the_root_and_none_after_rescaling(self) -> None:
-        whole = result(SPREAD).lr_shift(1e-2)
-        assert result(SPREAD, root=0.5).lr_shift(1e-2) == whole / 2
+    def test_half_a_decade_a_decade_inside_the_root_and_none_after_rescaling(self) -> None:
+        inside = result(SPREAD, root=0.5)
+        assert inside.lr_shift(1e3) - inside.lr_shift(1e2) == pytest.approx(0.5, abs=1e-3)
         assert result(SPREAD, root=0.0).lr_shift(1e-2) == 0
 
     @pytest.mark.parametrize("eps", [0.0, -1.0, math.nan, math.inf])

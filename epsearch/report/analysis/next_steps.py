@@ -19,6 +19,10 @@ INSIDE_THE_ROOT = ("eadam", "adamomentum")
 """Optimizers whose ε accumulates under the root."""
 
 
+WIDENING = ("grid", "guided")
+"""Samplers that go beyond the edges of their learning rates where lr is auto."""
+
+
 FEW = 20
 """Trials to suggest where a sampler ran only one."""
 
@@ -71,7 +75,8 @@ def edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> li
     rates = sorted({trial.lr for trial in arm if trial.lr is not None})
     assert best.lr is not None
     # A sampler gets close to an edge but rarely hits it.
-    if best.lr <= rates[0] * 1.2 or best.lr >= rates[-1] / 1.2:
+    at_edge = best.lr <= rates[0] * 1.2 or best.lr >= rates[-1] / 1.2
+    if at_edge and not (outcome.lr_test is not None and outcome.sampler in WIDENING):
         low_end = best.lr <= rates[0] * 1.2
         low, high = (rates[0] / 10, rates[-1]) if low_end else (rates[0], rates[-1] * 10)
         setting, word = bounds("lr", low, high)
@@ -99,9 +104,17 @@ def edges(kind: Kind, outcome: Outcome, arm: Sequence[Trial], best: Trial) -> li
         else "edge of those tried: a better one may lie beyond."
     )
     setting, word = bounds("eps", low, high)
-    beta2 = given_beta2(arm) if outcome.probe is not None else ()
-    found.append(Advice(where, (setting, *beta2), word))
+    found.append(Advice(where, (setting, *given_without_probe(outcome, arm)), word))
     return found
+
+
+def given_without_probe(outcome: Outcome, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The settings of what `auto` finds by the probe, for a study that gives ε instead: the tried β₂ and lr."""
+    if outcome.probe is None:
+        return ()
+    rates = sorted({trial.lr for trial in trials if trial.lr is not None})
+    lr = (bounds("lr", rates[0], rates[-1])[0],) if outcome.lr_test is not None else ()
+    return (*lr, *given_beta2(trials))
 
 
 def given_beta2(trials: Sequence[Trial]) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
 
 
 def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
-    """Verticals over both plots, named above: dashed at the ends of the range, dotted at the ε in use and the paper's."""
+    """Named verticals over both plots: dashed at the ends of the range, dotted at the ε in use and the paper's ends."""
     named = [("ε lower", info.lower, "dash", ACCENT), ("ε upper", info.upper, "dash", ACCENT)]
     if info.eps is not None:
         named.append((info.eps_name, info.eps, "dot", ACCENT))

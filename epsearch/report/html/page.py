@@ -27,7 +27,7 @@ from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.html.rendering import asset, render
 from epsearch.report.html.tables import Table, layer_table
 
-FORMAT = 2
+FORMAT = 3
 """Incremented when figures or sections change between two versions of the package."""
 
 GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
@@ -51,6 +51,7 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
         metric=one_line(outcome.metric, 200),
         goal="maximized" if outcome.goal == "maximize" else "minimized",
         facts=_facts(outcome),
+        tested=outcome.lr_test is not None,
         summary=" ".join(sentences(outcome)),
         verdict=found,
         steps=[
@@ -109,6 +110,10 @@ def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
         reach = f"{label('eps', found.lower)} to {label('eps', found.upper)}"
         powers = count(len(found.grid()), "power")
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
+    if outcome.lr_test is not None and outcome.lr_test.suggestion is not None:
+        test = outcome.lr_test
+        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}, higher where ε is larger"
+        facts.append(("Suggested α", rounded("lr", test.suggestion or 0.0), at))
     if outcome.best is not None:
         best = outcome.best
         facts.append((f"Best {one_line(outcome.metric, 60)}", number(best.value or 0.0), describe_cell(best)))

@@ -46,8 +46,9 @@ class SearchSection(Section):
     eps: axis_of(Positive, Bounds, "grid", "endpoints", "continuous") = "grid"  # type: ignore[valid-type]
     """grid (the powers of ten in the probed range), endpoints (its two ends) or continuous (log-uniform between
     them). A number, a list or {low, high} needs no probe."""
-    lr: axis_of(Positive, Bounds) = Bounds(low=1e-4, high=1e-1)  # type: ignore[valid-type]
-    """A number, a list, or {low, high}: powers of ten for a grid, log-uniform for a sampler."""
+    lr: axis_of(Positive, Bounds, "auto") = Bounds(low=1e-4, high=1e-1)  # type: ignore[valid-type]
+    """auto (around the ridge of the best lr, which the probe and a learning-rate test of 100 steps find), a number, a
+    list, or {low, high}: powers of ten for a grid, log-uniform for a sampler."""
     beta2: axis_of(Annotated[FiniteFloat, Field(gt=0, lt=1)], Beta2Bounds, "auto") = "auto"  # type: ignore[valid-type]
     """auto (the smallest 1 - 10**-k that averages over an epoch, Section 4.2), a number, a list, or {low, high} in
     powers of ten of 1 - beta2. Ignored if the optimizer has no β₂."""

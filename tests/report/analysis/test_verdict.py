@@ -243,6 +243,16 @@ def test_an_optimum_at_the_edge_of_lr(peak: int, setting: str | None) -> None:
     assert settings == ([setting] if setting else [])
 
 
+@pytest.mark.parametrize(("sampler", "advised"), [("grid", False), ("guided", False), ("tpe", True)])
+def test_searches_that_widen_lr_themselves(sampler: str, advised: bool) -> None:
+    """Nothing is left for the user to widen; ε may be, with the learning rates that the study found."""
+    trials = study(lambda lr, e, _: 0.9 - 0.02 * e - 0.02 * abs(lr + 1))
+    found = judge(trials, lr_test=sample.lr_test(), sampler=sampler)
+    keys = [[setting.partition("=")[0] for setting in step.settings or ()] for step in found.advice]
+    assert (["search.lr"] in keys) == advised
+    assert ["search.eps", "search.lr", "search.beta2"] in keys
+
+
 def test_an_optimum_at_the_edge_of_eps() -> None:
     """Of a range that was probed and of values that were given; in the middle there is nothing to widen."""
     for value, end, beyond in (
