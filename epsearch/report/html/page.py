@@ -27,7 +27,7 @@ from epsearch.report.figures.literature import LITERATURE
 from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.html.rendering import asset, render
 
-FORMAT = 2
+FORMAT = 3
 """Incremented when figures or sections change between two versions of the package."""
 
 GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
@@ -63,7 +63,11 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
         summary=" ".join(sentences(outcome)),
         verdict=found,
         steps=[
-            (step.text, command(outcome, step, anywhere=True) if step.settings is not None else "") for step in steps
+            (
+                f"{step.text} {step.cost}".strip(),
+                command(outcome, step, anywhere=True) if step.settings is not None else "",
+            )
+            for step in steps
         ],
         absent=[
             reason

@@ -13,7 +13,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     """What `epsearch report --json` prints for each run.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
-    where ε was given; `best`: a trial or None; `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each
+    where ε was given; `best`: a trial or None; `verdict`: the fields of `Verdict`; `trials`: each
     with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe
