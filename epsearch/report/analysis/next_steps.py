@@ -93,8 +93,8 @@ def _wider_eps(kind: Kind, outcome: Outcome, arm: Sequence[Trial], found: Profil
     if kind in ("indifferent", "undecided"):
         return []
     rows, values = found.rows, sorted({trial.eps for trial in arm if trial.eps is not None})
-    at_low = found.best == 0 and rows[1].state == "worse"
-    at_high = found.best == len(rows) - 1 and rows[-2].state == "worse"
+    at_low = found.best == 0 and rows[1].state != "equal"
+    at_high = found.best == len(rows) - 1 and rows[-2].state != "equal"
     if not (at_low or at_high):
         return []
     probed = outcome.probe.range if outcome.probe is not None else None

@@ -210,15 +210,8 @@ class _Study:
             for row in range(kept)
         )
         within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
-        return Profile(
-            rows,
-            best,
-            self._clamped(within),
-            self._clamped(surface.sigma),
-            self._clamped(tolerance),
-            examples,
-            self._pruned(powers),
-        )
+        bounds = (self._clamped(each) for each in (within, surface.sigma, tolerance))
+        return Profile(rows, best, *bounds, examples=examples, pruned=self._pruned(powers))
 
     def _pruned(self, powers: Sequence[int]) -> tuple[bool, bool]:
         beyond = ([], [])  # type: tuple[list[Trial], list[Trial]]

@@ -21,6 +21,7 @@ from epsearch.report.analysis.verdict import Verdict, verdict
 from tests.report import sample
 
 LRS = (1e-4, 1e-3, 1e-2, 1e-1)
+MANY = tuple(10 ** (half / 2) for half in range(-12, 5))
 EPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 
 Value = Callable[[float, float, float], float]
@@ -98,9 +99,9 @@ def test_the_order_of_trials_does_not_matter() -> None:
 def test_reasons_in_numbers() -> None:
     found = judge(study(adaptable))
     assert found.headline.startswith("The best ε seen is 1e-6. From 1e-5 on it is worse: by 1 ± ")
-    assert found.reasons[0].startswith("At the smallest ε, 1e-6, the best accuracy is 0.9600 (0.9")
+    assert found.reasons[0].startswith("At the smallest ε, 1e-6, the best accuracy is 0.9599 (0.9588 to ")
     assert found.reasons[0].endswith("), the best of all.")
-    assert found.reasons[1].startswith("At the largest ε, 1e-2, the best accuracy is 0.9200 (0.9")
+    assert found.reasons[1].startswith("At the largest ε, 1e-2, the best accuracy is 0.9199 (0.9187 to ")
     assert found.reasons[1].endswith("points behind the best.")
     assert "of ẑ was above the best ε" in found.reasons[4]
 
@@ -130,7 +131,7 @@ def seeded(trials: list[Trial], sigma: float, seeds: int = 3) -> list[Trial]:
 
 
 def test_noise_larger_than_the_differences() -> None:
-    noisy = judge(seeded(study(partial), 0.1))
+    noisy = judge(seeded(study(partial, lrs=MANY), 0.1))
     assert noisy.kind == "undecided"
     assert noisy.headline.startswith("Cannot tell which ε is best")
     assert noisy.action.startswith("Nothing is known to be better: keep the default ε, 1e-8")
@@ -141,7 +142,7 @@ def test_noise_larger_than_the_differences() -> None:
 
 def test_noise_asks_for_seeds_until_they_hardly_help() -> None:
     def settings(seeds: int) -> tuple[str, ...] | None:
-        return judge(seeded(study(partial), 0.3, seeds)).advice[0].settings
+        return judge(seeded(study(partial, lrs=MANY), 0.05, seeds)).advice[0].settings
 
     assert settings(1) == ("training.seeds=[0,1,2]",)
     assert settings(3) == ("training.seeds=[0,1,2,3,4,5,6,7,8,9]",)
@@ -206,26 +207,44 @@ def test_a_sampler_s_end_with_too_few_learning_rates() -> None:
     assert judge(trials).advice[0].settings == ()
     third = sample.trial(98, 0.8, lr=1e-2, eps=3e-3)
     assert judge([*trials, third]).kind == "adaptable"
-    # A grid of two lr has no third.
-    assert judge(study(adaptable, lrs=(1e-3, 1e-2))).kind == "adaptable"
+    # Of two lr, the best is always at an edge.
+    assert judge(study(adaptable, lrs=(1e-3, 1e-2))).kind == "undecided"
 
 
 def test_immutable_names_the_rate_of_sgd() -> None:
     found = judge(study(immutable))
     assert "Try SGD with momentum at a learning rate of 1e0" in found.advice[0].text
-    assert found.advice[0].settings == ("search.baselines=[sgd_momentum]", "search.sgd_lr={low: 0.1, high: 10}")
+    assert found.advice[0].settings == ("search.baselines=[sgd_momentum]", "search.sgd_lr=[0.1, 0.3162, 1, 3.162, 10]")
     other = sample.trial(99, 0.5, optimizer="sgd", lr=1.0, eps=None)
     kept = judge([*study(immutable), other]).advice[0].settings
     assert kept is not None
     assert kept[0] == "search.baselines=[sgd,sgd_momentum]"
 
 
-@pytest.mark.parametrize(("value", "word"), [(0.879, "as good"), (0.8, "0.08 behind"), (0.95, "0.07 better")])
+def sgd(best: float, step: float = 0.5) -> list[Trial]:
+    """SGD at five lr around 1."""
+    rates = [10 ** (step * index) for index in range(-2, 3)]
+    return [
+        sample.trial(90 + index, best - 0.02 * abs(index - 2), optimizer="sgd_momentum", lr=lr, eps=None)
+        for index, lr in enumerate(rates)
+    ]
+
+
+@pytest.mark.parametrize(("value", "word"), [(0.88, "as good"), (0.8, "points behind"), (0.95, "points better")])
 def test_immutable_beside_sgd_that_was_tried(value: float, word: str) -> None:
-    sgd = sample.trial(99, value, optimizer="sgd_momentum", lr=1.0, eps=None)
-    found = judge([*study(immutable), sgd])
+    found = judge([*study(immutable), *sgd(value)])
     assert found.advice[0].text.startswith("SGD with momentum reached ")
-    assert found.advice[0].text.endswith(f"at α 1e0: {word}.")
+    assert found.advice[0].text.endswith(f"{word}.")
+    nothing = "An adaptive optimizer gains nothing here: SGD with momentum at lr 1e0 is "
+    assert found.action.startswith("Use ε 1e-2" if value == 0.8 else nothing)
+
+
+def test_a_baseline_with_too_few_lr_proves_nothing() -> None:
+    """Whole decades, or the best one at an edge."""
+    for trials in (sgd(0.7, step=1.0), sgd(0.7)[2:]):
+        found = judge([*study(immutable), *trials])
+        assert found.advice[0].text.startswith("SGD with momentum was tried at too few learning rates around 1e0")
+        assert found.action.startswith("Use ε 1e-2 with lr 1e-2")
 
 
 def test_the_constant_rate_of_table_5() -> None:
@@ -244,7 +263,7 @@ def test_beta2() -> None:
     without = judge(study(indifferent, beta2=betas))
     assert any(text.startswith("β₂ does not matter: its 3 values differ by at most 0") for text in without.reasons)
     mattering = judge(study(lambda lr, e, b: adaptable(lr, e, b) - (0.05 if b == 0.9 else 0), beta2=betas))
-    assert any(text.startswith("β₂ matters: ") and "0.9 up to 0.05 behind" in text for text in mattering.reasons)
+    assert any(text.startswith("β₂ matters: ") and "0.9 up to 5 points behind" in text for text in mattering.reasons)
     assert not any("β₂" in text for text in judge(study(adaptable)).reasons)
 
 
