@@ -26,6 +26,9 @@ SMALL, LARGE = 0.01, 0.05
 """Least and greatest difference that counts as equal, as a share of the best value. Between, it is the cost of an lr
 half a decade away."""
 
+SAME = 0.03
+"""An ε is equal to the best if it is not worse and falls short by no more than the tolerance, or this share."""
+
 WINDOW = 1.05
 """Cells at most that many decades of lr from the ridge are near the optimum."""
 
@@ -48,8 +51,8 @@ class Row:
     """One power of ten of ε.
 
     `value` is the best value over lr and β₂, between `low` and `high` with 95 % confidence; `lr` and `beta2` are where.
-    `behind` is how far it falls short of the best ε, at most `at_most` with 95 % confidence. `state`: equal to the best
-    (within the tolerance), worse (with 97.5 % confidence), unknown, or edge: the best lr is at an edge of those tried.
+    `behind` is how far it falls short of the best ε, at most `at_most` with 95 % confidence. `state`: equal to the best,
+    worse (with 97.5 % confidence), unknown, or edge: the best lr is at an edge of those tried.
     `damping` is the probe's, None without one.
     """
 
@@ -204,7 +207,7 @@ class _Study:
                 else "worse"
                 if worse[row] and around[row] >= enough
                 else "equal"
-                if at_most[row] <= tolerance
+                if at_most[row] <= max(tolerance, SAME * size)
                 else "unknown",
             )
             for row in range(kept)
