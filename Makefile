@@ -61,7 +61,7 @@ bench-kills: $(VENV)/.installed-dev ## kill and resume studies 100 times, on bot
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python -m benchmarks.kills'
 
 bench-search: $(VENV)/.installed-dev ## compare searches, simulated and run for real (EPSEARCH_DATA)
-	$(BIN)/python benchmarks/range_holds.py
+	$(BIN)/python benchmarks/ranges.py
 	$(BIN)/python benchmarks/heatmaps.py
 	$(BIN)/python benchmarks/search_comparison.py
 	unshare -n sh -c 'ip link set lo up; $(BIN)/python benchmarks/search_for_real.py'

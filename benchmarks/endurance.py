@@ -1,4 +1,4 @@
-"""Do 3,000 no-op trials slow a study down, or fill the driver's memory? For grid, random and TPE.
+"""Measure whether 3,000 no-op trials slow a study down or fill the driver's memory, for grid, random and TPE.
 
 Each case is a separate study in a separate process, run by `epsearch.run` with one worker and SQLite. As usual, another
 process redraws the report every minute, and the driver at the end. The trials are split into tenths. Rates are per
@@ -52,7 +52,7 @@ def _reading() -> tuple[float, float, float]:
 
 
 def study(sampler: str, trials: int) -> dict[str, Any]:
-    """Over intervals, or for the grid as many cells on a line of lr and one of eps."""
+    """A study file: a sampler over intervals of lr and eps, or a grid with the same number of cells."""
     search: dict[str, Any] = {"lr": {"low": 1e-4, "high": 1e-1}, "eps": {"low": 1e-8, "high": 1e-2}}
     engine: dict[str, Any] = {"sampler": sampler, "trials": trials}
     if sampler == "grid":
@@ -71,7 +71,7 @@ def study(sampler: str, trials: int) -> dict[str, Any]:
 
 
 def measure(case: str, trials: int) -> list[tuple[float, float, float]]:
-    """Run one case in this process: a reading before the first trial, one after each, and one at the very end."""
+    """Run one case in this process; return readings from before the first trial, after each, and after the run."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     meter = Meter()
     with tempfile.TemporaryDirectory() as place:
@@ -87,7 +87,7 @@ def measure(case: str, trials: int) -> list[tuple[float, float, float]]:
 
 
 def bare(folder: Path, trials: int, meter: Meter) -> None:
-    """Optuna alone."""
+    """Run the trials with plain Optuna."""
 
     def objective(trial: optuna.Trial) -> float:
         lr = trial.suggest_float("lr", 1e-4, 1e-1, log=True)
@@ -103,7 +103,7 @@ def bare(folder: Path, trials: int, meter: Meter) -> None:
 
 
 def summary(readings: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:
-    """Of each tenth: trials a second, CPU milliseconds a trial, resident MiB at its end."""
+    """For each tenth: trials per second, CPU milliseconds per trial, resident MiB at its end."""
     tenths = []
     for tenth in range(10):
         first, last = (round(end * (len(readings) - 1) / 10) for end in (tenth, tenth + 1))
@@ -115,10 +115,10 @@ def summary(readings: list[tuple[float, float, float]]) -> list[tuple[float, flo
 
 def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    timeline = Table("case", "of each tenth", *(str(tenth + 1) for tenth in range(10)))
+    timeline = Table("case", "per tenth", *(str(tenth + 1) for tenth in range(10)))
     ratios = (
         "last tenth's rate / first's",
-        "CPU a trial, last / first",
+        "CPU per trial, last / first",
         f"memory / after {EARLY}",
         "with the last report",
     )
@@ -128,7 +128,7 @@ def main() -> None:
         # The first trial waits for the worker to import torch: not part of the first tenth.
         _, *readings, end = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         tenths = summary(readings)
-        rows = zip(("trials/s", "driver's CPU ms a trial", "resident MiB"), zip(*tenths, strict=True), strict=True)
+        rows = zip(("trials/s", "driver's CPU ms per trial", "resident MiB"), zip(*tenths, strict=True), strict=True)
         for what, values in rows:
             timeline.add_row(case if what == "trials/s" else "", what, *(f"{value:.1f}" for value in values))
         first, last = tenths[0], tenths[-1]

@@ -1,4 +1,4 @@
-"""Kill studies at random moments, again and again: do resumed studies end with the same results as undisturbed ones?
+"""Kill studies at random moments, and compare the results of the resumed studies with those of undisturbed ones.
 
 For each sampler (grid, TPE, random), engine (optuna, ray) and storage (SQLite, PostgreSQL), the real command runs
 studies. At a random moment, uniform over the duration of an undisturbed run, SIGKILL goes to the driver's process
@@ -8,7 +8,7 @@ trial trains a small network with a checkpoint after every epoch.
 
 Counted over the finished studies: finished cells that a kill lost, cells that ran twice (or, with TPE, one too many),
 and trials with a value, of an epoch or final, that differs from the same cell trained without interruption. For grid
-and random, the cells must be those of the undisturbed run.
+and random, the cells must equal those of the undisturbed run.
 
 Ray listens on every interface, PostgreSQL on loopback, so:
 
@@ -64,7 +64,7 @@ MODULE = """
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
         for epoch in run.epochs():
-            # What a trial draws goes on from its checkpoint too.
+            # The random numbers of a trial continue from its checkpoint too.
             for batch in torch.randperm(64).split(16):
                 optimizer.zero_grad()
                 loss = (model(x[batch]) - x[batch].sum(1, keepdim=True).sin()).square().mean()
@@ -172,12 +172,12 @@ class Tally:
 
     def __init__(self) -> None:
         self.stages: Counter[str] = Counter()
-        self.studies = self.settled = self.resumed = 0
+        self.studies = self.finished = self.resumed = 0
         self.lost = self.doubled = self.other = 0
         self.trouble: list[str] = []
 
 
-def settled_of(trials: list[FrozenTrial]) -> Counter[Cell]:
+def finished_of(trials: list[FrozenTrial]) -> Counter[Cell]:
     return Counter(cell_of("adam", trial.params) for trial in trials if is_done(trial))
 
 
@@ -201,9 +201,9 @@ def run_killed(
             tally.stages[study.stage] += 1
             if moments.random() < 0.5:
                 study.cut_power()
-            settled = settled_of(trials_of(study))
-            tally.lost += (before - settled).total()
-            before = settled
+            finished = finished_of(trials_of(study))
+            tally.lost += (before - finished).total()
+            before = finished
             continue
         if code != 0:
             tally.trouble.append(f"{study.path.name} ended with exit code {code}: {study.printed[-500:]}")
@@ -213,17 +213,17 @@ def run_killed(
 def check(study: Study, combination: Combination, cells: Counter[Cell], tally: Tally) -> None:
     """Compare a finished study with the cells of an undisturbed one, and with cells trained without interruption."""
     trials = trials_of(study)
-    settled = settled_of(trials)
+    finished = finished_of(trials)
     tally.studies += 1
-    tally.settled += settled.total()
+    tally.finished += finished.total()
     tally.resumed += sum("retry_of" in trial.user_attrs for trial in trials)
     if combination.sampler == "tpe":
-        # What TPE draws depends on what it has seen by then: as many cells, none of them twice.
-        tally.lost += max(0, TRIALS - settled.total())
-        tally.doubled += max(0, settled.total() - TRIALS, settled.total() - len(settled))
+        # TPE's draws depend on the results so far: only the number of cells is fixed, and none may repeat.
+        tally.lost += max(0, TRIALS - finished.total())
+        tally.doubled += max(0, finished.total() - TRIALS, finished.total() - len(finished))
     else:
-        tally.lost += (cells - settled).total()
-        tally.doubled += (settled - cells).total()
+        tally.lost += (cells - finished).total()
+        tally.doubled += (finished - cells).total()
     for trial in filter(is_done, trials):
         found = [value for _, value in sorted(trial.intermediate_values.items())]
         expected = trained_alone(study.path / "study.yaml", cell_of("adam", trial.params))
@@ -232,8 +232,8 @@ def check(study: Study, combination: Combination, cells: Counter[Cell], tally: T
         tally.trouble.append(f"{study.path.name}: trials {unfinished} are left unfinished")
     with (study.run_directory / "trials.csv").open() as file:
         rows = sum(row["state"] == "complete" for row in csv.DictReader(file))
-    if rows != settled.total():
-        tally.trouble.append(f"{study.path.name}: trials.csv has {rows} of {settled.total()} settled trials")
+    if rows != finished.total():
+        tally.trouble.append(f"{study.path.name}: trials.csv has {rows} of {finished.total()} finished trials")
 
 
 _alone: dict[Cell, list[float]] = {}
@@ -275,14 +275,14 @@ def postgresql(folder: Path) -> Iterator[tuple[PostgreSQL, int]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kills", type=int, default=12, help="of each sampler and storage by the engine optuna")
-    parser.add_argument("--ray-kills", type=int, default=5, help="by the engine ray")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=12, help="kills per sampler and storage, engine optuna")
+    parser.add_argument("--ray-kills", type=int, default=5, help="the same, engine ray")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console, began = Console(width=140), time.monotonic()
     tallies: dict[Combination, Tally] = {}
-    # Sockets of Ray's are made below: short names.
+    # Ray's sockets lie below it: paths must be short.
     with (
         tempfile.TemporaryDirectory(prefix="kills-", dir="/tmp") as place,
         postgresql(Path(place) / "pg") as (server, port),
@@ -292,7 +292,7 @@ def main() -> None:
             undisturbed = Study(folder / f"{engine}-{sampler}", Combination(engine, sampler, "sqlite"))
             begun = time.monotonic()
             assert undisturbed.start().wait(300) == 0, undisturbed.printed
-            length, cells = time.monotonic() - begun, settled_of(trials_of(undisturbed))
+            length, cells = time.monotonic() - begun, finished_of(trials_of(undisturbed))
             console.print(f"{engine}, {sampler}: {cells.total()} cells in {length:.1f} s without a kill")
             for storage in ("sqlite", "postgresql"):
                 combination = Combination(engine, sampler, storage)
@@ -335,7 +335,7 @@ def print_tallies(console: Console, tallies: dict[Combination, Tally]) -> None:
             [
                 tally.stages.total(),
                 *(tally.stages[stage] for stage in STAGES),
-                *(tally.studies, tally.resumed, tally.settled, tally.lost, tally.doubled, tally.other),
+                *(tally.studies, tally.resumed, tally.finished, tally.lost, tally.doubled, tally.other),
             ]
         )
         table.add_row(*combination, *map(str, columns[-1]))

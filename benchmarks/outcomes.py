@@ -1,10 +1,10 @@
 """Compute dense tables of outcomes over lr, eps and beta2 with epsearch, on which searches are compared.
 
-For each study file in `benchmarks/outcomes/` and each optimizer: a probe at its default settings, and a grid over
-LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that an interrupted run resumes. Results
-are in benchmarks/results/outcomes.parquet (a row per cell, with its metric after every epoch, averaged over seeds, and
-the best of these) and outcomes.json (the probes; the sum of the trials' seconds, which overlap where cells are trained
-together; the machine). A table that is computed again replaces the previous one.
+For each study file in `benchmarks/outcomes/` and each of its optimizers: a probe at its default settings, and a grid
+over LRS × EPS × the file's beta2. Run directories are kept in runs/outcomes/, so that an interrupted run resumes.
+Results are in benchmarks/results/outcomes.parquet (a row per cell, with its metric after every epoch, averaged over
+seeds, the best of these, and the best of each seed) and outcomes.json (the probes; the sum of the trials' seconds,
+which overlap where cells are trained together; the machine). A table that is computed again replaces the previous one.
 
     EPSEARCH_DATA=… python benchmarks/outcomes.py [NAME ...]
 """
@@ -47,6 +47,9 @@ EPS = {
     "adabelief": [power_of_ten(k) for k in range(-20, 1)],
 }
 
+OPTIMIZERS = {"digits-gru": ["adam", "rmsprop"], "digits-vit": ["adam", "rmsprop"]}
+"""The optimizers of a study, where they are not all of EPS."""
+
 PART = 300_000
 """Bytes of War and Peace that the LSTM trains on."""
 
@@ -66,14 +69,21 @@ def settings(name: str, optimizer: str) -> list[str]:
     return [*chosen, f"workload.path={part_of_war_and_peace()}"] if name == "war-and-peace-lstm" else chosen
 
 
+def run_probe(name: str, optimizer: str) -> epsearch.ProbeResult:
+    """Run the probe unless it exists."""
+    study, place = HERE / "outcomes" / f"{name}.yaml", RUNS / f"{name}-{optimizer}"
+    result = pipeline.probe(study, settings(name, optimizer), place / "probe")
+    assert result is not None, "the study files ask for one"
+    return result
+
+
 def compute(name: str, optimizer: str) -> None:
     """Run the probe and the grid unless they exist."""
     study, place = HERE / "outcomes" / f"{name}.yaml", RUNS / f"{name}-{optimizer}"
-    chosen = settings(name, optimizer)
-    pipeline.probe(study, chosen, place / "probe")
+    run_probe(name, optimizer)
     began = time.time()
     dense = [f"search.lr={LRS}", f"search.eps={EPS[optimizer]}"]
-    outcome = epsearch.run(study, overrides=[*chosen, *dense], directory=place / "grid")
+    outcome = epsearch.run(study, overrides=[*settings(name, optimizer), *dense], directory=place / "grid")
     print(f"{name} {optimizer}: {len(outcome.trials)} cells, {time.time() - began:.0f} s", flush=True)
 
 
@@ -87,8 +97,7 @@ def collect() -> None:
             continue
         name, _, optimizer = place.parent.name.rpartition("-")
         mine = {"workload": name, "optimizer": optimizer}
-        probe = epsearch.ProbeResult.load(place.parent / "probe" / "probe.json")
-        said = said_of(probe, outcome)
+        said = said_of(epsearch.ProbeResult.load(place.parent / "probe" / "probe.json"), outcome)
         probes.append({**mine, **said})
         # Trials that a killed run lost were retried, and are there twice.
         finished = (trial for trial in outcome.trials if trial.state == "complete" or trial.fail_reason == "diverged")
@@ -128,11 +137,13 @@ def cell(trial: Trial, said: dict[str, Any]) -> dict[str, Any]:
     curves = trial.curves
     whole = [len(seed) for seed in curves] == [epochs] * said["seeds"]
     curve = [statistics.mean(values) for values in zip(*curves, strict=True)] if whole else next(iter(curves), [])
+    best = max if said["goal"] == "maximize" else min
     return {
         "lr": trial.lr,
         "eps": trial.eps,
         "beta2": trial.beta2,
-        "value": (max if said["goal"] == "maximize" else min)(curve, default=None),
+        "value": best(curve, default=None),
+        "seed_values": [best(seed, default=None) for seed in curves],
         "diverged": not whole,
         "epochs": curve,
     }
@@ -159,9 +170,14 @@ def best_row(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> dict[str,
 def at_ruled_beta2(probe: dict[str, Any], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows at the table's β₂ nearest to the rule's (β₁ = 0.9)."""
     rows = list(rows)
-    ruled = auto_beta2(probe["batches_per_epoch"], 0.9)
-    beta2 = min({row["beta2"] for row in rows}, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
+    beta2 = ruled_beta2({row["beta2"] for row in rows}, probe["batches_per_epoch"])
     return [row for row in rows if row["beta2"] == beta2]
+
+
+def ruled_beta2(beta2s: Iterable[float], batches_per_epoch: int) -> float:
+    """The β₂ nearest to the rule's (β₁ = 0.9)."""
+    ruled = auto_beta2(batches_per_epoch, 0.9)
+    return min(beta2s, key=lambda other: abs(math.log((1 - other) / (1 - ruled))))
 
 
 def range_of(probe: dict[str, Any]) -> EpsilonRange:
@@ -171,10 +187,11 @@ def range_of(probe: dict[str, Any]) -> EpsilonRange:
 
 def main() -> None:
     names = sys.argv[1:] or sorted(path.stem for path in (HERE / "outcomes").glob("*.yaml"))
-    for name in names:
-        for optimizer in EPS:
-            compute(name, optimizer)
-        collect()
+    for optimizer in EPS:
+        for name in names:
+            if optimizer in OPTIMIZERS.get(name, EPS):
+                compute(name, optimizer)
+                collect()
 
 
 if __name__ == "__main__":

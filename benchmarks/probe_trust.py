@@ -1,4 +1,4 @@
-"""Measure what moves the probed range, and by how many decades: ε and lr of the probe, its length, the seed.
+"""Measure what moves the range of Algorithm 2, and by how many decades: ε and lr of the probe, its length, the seed.
 
 Three workloads with Adam: an MLP and a small CNN on Fashion-MNIST, and a character LSTM on a text. A run trains for two
 epochs and is measured after a quarter, a half, one and two epochs (measuring does not train).
@@ -99,7 +99,7 @@ def ranges(workload: Any, settings: tuple[float, float, int]) -> dict[Setting, E
             optimizer.step()
             done += 1
             if done in marks:
-                found[Setting(eps, lr, marks[done], seed)] = measure(optimizer, model).range
+                found[Setting(eps, lr, marks[done], seed)] = measure(optimizer, model).paper_range
     return found
 
 

@@ -1,7 +1,7 @@
 """Time `epsearch report` on studies of 1,000 and 10,000 trials, and measure the page.
 
-The studies are in SQLite, each trial with the values of ten epochs, over a grid of 10 lr, 10 eps and as many beta2 as
-needed. The runs alternate between the sizes; each includes the start of Python.
+The studies are in SQLite, each trial with the values of ten epochs, over a grid of 10 lr, 10 eps and
+the beta2 needed. The runs alternate between the sizes; each includes the start of Python.
 
     python benchmarks/report_speed.py [ROUNDS]
 """

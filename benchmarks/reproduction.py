@@ -147,10 +147,11 @@ def run(row: Row) -> dict[str, Any]:
     """Probe; return the results and the machine."""
     began = time.monotonic()
     result = part_of_epoch(row) if row.steps else whole_epoch(row)
-    exponents = range(math.floor(math.log10(result.range.lower)), math.ceil(math.log10(result.range.upper)) + 1)
+    found = result.paper_range
+    exponents = range(math.floor(math.log10(found.lower)), math.ceil(math.log10(found.upper)) + 1)
     return {
-        "lower": result.range.lower,
-        "upper": result.range.upper,
+        "lower": found.lower,
+        "upper": found.upper,
         "shares": {
             f"1e{k}": float(f"{100 * result.adaptive_fraction(power_of_ten(k)):.4g}")
             for k in sorted({*exponents, *(range(-7, 0))})

@@ -14,7 +14,6 @@ from typing import Any
 from outcomes import RESULTS, at_ruled_beta2, tables
 
 from epsearch.core.numbers import label
-from epsearch.records.epsilon import EpsilonRange
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Trial

@@ -15,14 +15,20 @@ from epsearch.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from epsearch.core.errors import StudyError, UserError
+    from epsearch.inspecting.inspect import inspect
     from epsearch.optimizers import Denominator, create_optimizer, register_denominator
     from epsearch.pipeline import run
+    from epsearch.probing.lr_test import lr_test
     from epsearch.probing.measure import measure
     from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
+    from epsearch.records.advice import advice
+    from epsearch.records.conventions import convert_eps
     from epsearch.records.epsilon import EpsilonRange
+    from epsearch.records.lr_test import LrTest
     from epsearch.records.outcome import Outcome
     from epsearch.records.probe import ProbeHistory, ProbeResult
+    from epsearch.search.guided import GuidedSampler
     from epsearch.training.run import Run
     from epsearch.workloads.protocol import Workload
 
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Denominator": "epsearch.optimizers",
     "EpsilonRange": "epsearch.records",
+    "GuidedSampler": "epsearch.search.guided",
+    "LrTest": "epsearch.records.lr_test",
     "Outcome": "epsearch.records",
     "ProbeHistory": "epsearch.records",
     "ProbeResult": "epsearch.records",
@@ -38,7 +46,11 @@ _PUBLIC = {
     "StudyError": "epsearch.core.errors",
     "UserError": "epsearch.core.errors",
     "Workload": "epsearch.workloads.protocol",
+    "advice": "epsearch.records.advice",
+    "convert_eps": "epsearch.records.conventions",
     "create_optimizer": "epsearch.optimizers",
+    "lr_test": "epsearch.probing.lr_test",
+    "inspect": "epsearch.inspecting.inspect",
     "measure": "epsearch.probing.measure",
     "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
@@ -48,6 +60,8 @@ _PUBLIC = {
 __all__ = [
     "Denominator",
     "EpsilonRange",
+    "GuidedSampler",
+    "LrTest",
     "Outcome",
     "ProbeHistory",
     "ProbeResult",
@@ -56,7 +70,11 @@ __all__ = [
     "StudyError",
     "UserError",
     "Workload",
+    "advice",
+    "convert_eps",
     "create_optimizer",
+    "inspect",
+    "lr_test",
     "measure",
     "probe",
     "register_denominator",

@@ -1,4 +1,4 @@
-"""The stages of a study, in order: study file → data → probe → space → search → report.
+"""The stages of a study, in order: study file → data → probe → lr test → space → search → report.
 
 Each stage saves its results in the run directory, so that a study resumes where it stopped. Heavy modules are imported
 by the stage that uses them: reading a study file does not load Optuna, and the driver never loads torch.
@@ -16,11 +16,15 @@ from epsearch.core.commands import command
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.garbage import without_garbage_collection
 from epsearch.core.messages import mask_url
+from epsearch.core.numbers import label
 from epsearch.records.listener import SILENT, Listener
+from epsearch.records.lr_test import STEPS, LrTest
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.redrawing import Redrawing
 from epsearch.search.failures import of_system, reported
+from epsearch.search.guide import Guide
+from epsearch.study.box import Box
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
@@ -106,8 +110,10 @@ def run_study(
         with leased(storage, config, run_dir, listener, take_over=take_over):
             data_stage(config, listener)
             probed = probe_stage(config, run_dir, engine, listener)
-            searched = space_stage(config, run_dir, engine, probed)
-            ran = search_stage(config, storage, run_dir, engine, searched, listener)
+            tested = lr_test_stage(config, run_dir, engine, probed, listener)
+            searched = space_stage(config, run_dir, engine, probed, tested)
+            guide = None if probed is None else Guide(probed, tested)
+            ran = search_stage(config, storage, run_dir, engine, searched, listener, guide)
             return report_stage(config, storage, run_dir, listener, redraw=ran or not is_current(run_dir.report))
 
 
@@ -161,8 +167,30 @@ def probe_stage(config: StudyConfig, run_dir: RunDirectory, engine: Engine, list
     return result
 
 
+def lr_test_stage(
+    config: StudyConfig, run_dir: RunDirectory, engine: Engine, probed: ProbeResult | None, listener: Listener
+) -> LrTest | None:
+    """The learning-rate test at the range's smallest ε, from now or from an earlier run; None if lr is not auto."""
+    if config.search.lr != "auto":
+        return None
+    assert probed is not None, "auto needs the probe"
+    test = run_dir.load_lr_test()
+    reused = test is not None
+    if test is None:
+        eps = probed.range.lower
+        listener.stage(f"lr test: {STEPS} steps of training at eps {label('eps', eps)}, with rising lr")
+        test = engine.call("lr_test", eps)
+        test.save(run_dir.lr_test)
+    listener.lr_tested(test, reused=reused)
+    return test
+
+
 def space_stage(
-    config: StudyConfig, run_dir: RunDirectory, engine: Engine, probed: ProbeResult | None
+    config: StudyConfig,
+    run_dir: RunDirectory,
+    engine: Engine,
+    probed: ProbeResult | None,
+    tested: LrTest | None = None,
 ) -> Mapping[str, Space]:
     """The search space of each optimizer: the searched one and the baselines.
 
@@ -178,7 +206,8 @@ def space_stage(
         if "batches_per_epoch" not in probed.settings:
             raise UserError(f"{run_dir.probe}: settings.batches_per_epoch is missing. Delete the file to probe again.")
         batches = int(probed.settings["batches_per_epoch"] or 1)
-    return spaces(config, probed.range if probed else None, batches)
+    box = Box(probed, tested) if probed and tested else None
+    return spaces(config, probed.range if probed else None, batches, box)
 
 
 def search_stage(
@@ -188,8 +217,9 @@ def search_stage(
     engine: Engine,
     searched: Mapping[str, Space],
     listener: Listener,
+    guide: Guide | None = None,
 ) -> bool:
-    """Run every trial that has not finished. Returns False if all had finished before.
+    """Run every trial that has not finished, and those that widen a grid. Returns False if all had finished before.
 
     Raises:
         StudyError: The study was deleted from the storage while it ran.
@@ -197,11 +227,15 @@ def search_stage(
     from epsearch.search.study import SharedStudy
 
     run_dir.begin_trials()
-    studies = [SharedStudy(storage, config, optimizer, space, run_dir) for optimizer, space in searched.items()]
+    studies = [SharedStudy(storage, config, optimizer, space, run_dir, guide) for optimizer, space in searched.items()]
     finished, left = sum(study.done for study in studies), sum(study.left for study in studies)
     listener.trials_planned(finished + left, finished, studies[0].best())
     with Redrawing(listener, functools.partial(_redraw, config, run_dir)) as redrawing:
         engine.search(studies, redrawing)
+        while widenings := [widening for study in studies if (widening := study.widen()) is not None]:
+            for widening in widenings:
+                redrawing.widened(widening)
+            engine.search(studies, redrawing)
     if deleted := [study.study.study_name for study in studies if study.deleted]:
         with contextlib.suppress(Exception):  # a report of the trials that remain, if there are any
             report_stage(config, storage, run_dir, SILENT, redraw=True)

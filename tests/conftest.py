@@ -19,6 +19,9 @@ from tests.servers import storage_url as storage_url  # noqa: PLC0414 - a fixtur
 
 EPSEARCH = [sys.executable, "-m", "epsearch"]
 
+INLINE = {"name": "inline"}
+"""The `engine` section of tests that need a finished study and no worker processes."""
+
 # As in an activated environment: commands are printed by their name. Tests of other ways to start set their own PATH.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 

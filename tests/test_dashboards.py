@@ -118,7 +118,7 @@ def test_every_query_of_the_grafana_dashboard(tmp_path: Path) -> None:
                 return last.get("left") == last.get("running") == 0
 
             wait_for(ended, 240, lambda: status(cluster, job))
-            assert last == {"left": 0, "running": 0, "settled": 0, "finished": TRIALS}
+            assert last == {"left": 0, "running": 0, "earlier": 0, "finished": TRIALS}
             (epochs,) = prometheus.ask("ray_epsearch_epochs_total")
             assert float(epochs["value"][1]) == TRIALS * EPOCHS
 

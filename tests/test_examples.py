@@ -96,6 +96,18 @@ def test_study(name, tmp_path):
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("name", STUDIES)
+def test_learning_rates_are_tested(name, monkeypatch):
+    """In each loop as it is, with its own schedule, callbacks and evaluation."""
+    if name in ("own_lightning", "own_transformers"):
+        pytest.importorskip(name.removeprefix("own_"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    test = StudyTasks(load_study(EXAMPLES / f"{name}.yaml", ["training.device=cpu"])).lr_test(1e-5)
+    assert 50 < len(test.lrs) <= 100
+    assert 1e-4 < test.suggestion < 1e-1
+
+
+@pytest.mark.thorough
 def test_own_loop_goes_on_after_a_lost_machine(tmp_path, monkeypatch):
     def values(path, lost_at=None):
         reported = []

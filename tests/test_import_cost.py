@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,11 @@ def command(*arguments: str) -> str:
     [
         "import epsearch\nassert 'probe' in dir(epsearch)",
         "import epsearch\nepsearch.EpsilonRange(lower=1e-6, upper=1e-2).grid()",
+        "import epsearch\nepsearch.convert_eps(1e-8, 'hat', 'outside'), epsearch.advice",
         "import epsearch.records, epsearch.study.space, epsearch.study.plan, epsearch.study.directory",
         command("--help"),
         command("run", "--help"),
+        command("inspect", "--help"),
         command("--version"),
         command("list"),
         command("schema"),
@@ -46,6 +49,22 @@ def command(*arguments: str) -> str:
 def test_nothing_heavy(code: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text(STUDY)
     assert loaded_by(code, tmp_path) == set()
+
+
+def test_the_guided_sampler_loads_no_torch(tmp_path: Path) -> None:
+    """Nor scikit-learn before it has results to learn from."""
+    asked = """
+        import epsearch, optuna
+        from tests.report.sample import probe
+
+        study = optuna.create_study(sampler=epsearch.GuidedSampler(probe()))
+        for number in range({trials}):
+            trial = study.ask()
+            trial.suggest_float("lr", 1e-5, 1, log=True), trial.suggest_categorical("eps", [1e-8, 1e-4])
+            study.tell(trial, 0.0)
+    """
+    for trials, loaded in ((1, set()), (6, {"sklearn"})):
+        assert loaded_by(textwrap.dedent(asked).format(trials=trials), tmp_path) & {"torch", "sklearn"} == loaded
 
 
 def test_every_public_name_is_there() -> None:

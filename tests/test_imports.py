@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("study",),
     ("optimizers",),
     ("probing", "workloads"),
-    ("training",),
+    ("training", "inspecting"),
     ("search",),
     ("report", "engines"),
     ("integrations",),
@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 
 UPWARD = {
     ("records.outcome", "report.html.notebook"),
+    ("records.lr_test", "report.figures.lr_test"),
     ("records.probe", "report.html.notebook"),
     ("records.probe", "report.figures.histogram"),
     ("records.probe", "report.figures.history"),

@@ -28,7 +28,7 @@ def test_the_notebook_runs_and_shows_what_it_keeps(tmp_path):
     again = nbformat.read(folder / "notebook.ipynb", 4)
     nbclient.NotebookClient(again, timeout=300, resources={"metadata": {"path": str(folder)}}).execute()
     probe, outcome = shown(again, "text/html")
-    assert "Range of ε: 1e-5 to 1e-1" in probe
+    assert "Range of ε: 1e-6 to 1e-2" in probe
     assert "accuracy" in outcome
     assert len(shown(kept, "text/html")) == 2
     assert shown(kept, "text/html")[0] == probe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,10 @@ from epsearch.records.listener import Listener
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
-from epsearch.registry.samplers import PRUNERS, SAMPLERS
 from epsearch.study.directory import RunDirectory
-from epsearch.workloads.vision.data import fashion_mnist
-from tests.conftest import StudyFolder
+from tests.conftest import INLINE, StudyFolder
 from tests.report import sample
+from tests.workloads.real_data import skip_if_not_there
 
 STUDIES = Path(__file__).parents[1] / "studies"
 
@@ -43,26 +41,29 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_quickstart(here: Path) -> None:
-    """The README's study, shortened: probe, grid, baseline, report."""
-    outcome = epsearch.run(STUDIES / "quickstart.yaml", ["training.epochs=2", "search.beta2=[0.9, 0.999]"])
+    """The README's study, shortened: probe, learning-rate test, grid, baseline, report."""
+    outcome = epsearch.run(STUDIES / "quickstart.yaml", ["training.epochs=2", "training.seeds=[0]"])
     assert outcome.directory == here / "runs" / "quickstart"
     probe = outcome.probe
     assert probe is not None
     assert probe.settings["batches_per_epoch"] == 45  # 1,437 digits in batches of 32
     searched = [trial for trial in outcome.trials if trial.optimizer == "adam"]
     grid = {(trial.lr, trial.eps, trial.beta2) for trial in searched}
-    assert len(searched) == len(grid) == 4 * len(probe.range.grid()) * 2
+    added = sum(widening.trials for widening in outcome.widenings)
+    assert len(searched) == len(grid) == 3 * len(probe.range.grid()) * 2 + added
+    assert outcome.ridge is not None
+    assert 1e-4 < outcome.ridge.lr(probe.range.lower) < 1e-1
     assert {trial.eps for trial in searched} == set(probe.range.grid())
     assert sum(trial.optimizer == "sgd_momentum" for trial in outcome.trials) == 5
     assert outcome.best is not None
     assert outcome.best.value == max(trial.value or 0 for trial in searched)
     assert outcome.best.value > 0.9
     names = {str(path.relative_to(outcome.directory)) for path in outcome.directory.rglob("*")}
-    assert {"study.yaml", "probe.json", "study.db", "trials.csv", "report.html"} <= names
+    assert {"study.yaml", "probe.json", "lr_test.json", "study.db", "trials.csv", "report.html"} <= names
     assert {"figures/heatmap-lr-eps.html", "figures/heatmap-eps-beta2.html", "figures/probe-histogram.html"} <= names
+    assert "figures/lr-test.html" in names
 
 
-@pytest.mark.thorough
 def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """By another process, and what keeps it from being drawn does not keep the study from running."""
     monkeypatch.setattr(redrawing, "REDRAW_SECONDS", 0.0)
@@ -95,7 +96,7 @@ def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, mon
                 (directory / "figures").unlink()
 
     watching = Watching()
-    study = study_folder.write("def train(run):\n    run.report(score=run.lr)\n", training={"epochs": 1})
+    study = study_folder.write("def train(run):\n    run.report(score=run.lr)\n", training={"epochs": 1}, engine=INLINE)
     outcome = pipeline.run(study, directory=directory, listener=watching)
     assert watching.seen
     assert 0 < watching.seen[0] < 12
@@ -106,12 +107,7 @@ def test_the_report_is_drawn_while_the_study_runs(study_folder: StudyFolder, mon
 @pytest.mark.thorough
 def test_fashion_mnist_for_real(here: Path) -> None:
     """60,000 images, an MLP, the two ends of the probed range."""
-    try:
-        fashion_mnist()
-    except UserError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+    skip_if_not_there("fashion_mnist")
     settings = ["training.epochs=1", "search.eps=endpoints", "search.lr=[1e-3]", "search.baselines=[]"]
     outcome = epsearch.run(STUDIES / "paper" / "fashion-mnist-mlp.yaml", settings)
     assert outcome.probe is not None
@@ -121,53 +117,6 @@ def test_fashion_mnist_for_real(here: Path) -> None:
     assert {trial.beta2 for trial in outcome.trials} == {0.999}
     assert outcome.best is not None
     assert (outcome.best.value or 0) > 0.8
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "grid"])
-def test_every_sampler(sampler: str, study_folder: StudyFolder) -> None:
-    """Continuous axes, β₂ in powers of ten of 1 - β₂; what was sampled lies in the space, and differs."""
-    study = study_folder.write(
-        BOWL,
-        search={
-            "eps": {"low": 1e-8, "high": 1e-4},
-            "lr": {"low": 1e-4, "high": 1e-1},
-            "beta2": {"low": 0.9, "high": 0.999},
-        },
-        engine={"sampler": sampler, "trials": 12},
-    )
-    outcome = epsearch.run(study, directory=study_folder.run_directory)
-    complete = [trial for trial in outcome.trials if trial.state == "complete"]
-    assert len(complete) == 12
-    for trial in complete:
-        assert 1e-4 <= (trial.lr or 0) <= 1e-1
-        assert 1e-8 <= (trial.eps or 0) <= 1e-4
-        assert 0.9 <= (trial.beta2 or 0) <= 0.999
-    assert len({trial.lr for trial in complete}) == 12
-    # Asking for more goes on with the same study, and does not repeat the first draws.
-    more = epsearch.run(study, ["engine.trials=16"], study_folder.run_directory)
-    assert len(more.trials) == 16
-    assert len({(trial.lr, trial.eps) for trial in more.trials}) == 16
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("pruner", PRUNERS)
-def test_every_pruner(pruner: str, study_folder: StudyFolder) -> None:
-    """Nothing settled twice, best cell found, and the pruners that should stop hopeless trials here do."""
-    study = study_folder.write(
-        BOWL,
-        training={"epochs": 9, "seeds": [0, 1, 2, 3, 4, 5]},
-        engine={"sampler": "random", "trials": 25, "pruner": pruner},
-        search={"eps": {"low": 1e-8, "high": 1e-4}},
-    )
-    outcome = epsearch.run(study, directory=study_folder.run_directory)
-    states = [trial.state for trial in outcome.trials]
-    assert len(states) == 25
-    assert set(states) <= {"complete", "pruned"}
-    assert ("pruned" in states) == (pruner != "none")
-    assert outcome.best is not None
-    assert outcome.best.spread is not None
-    assert all(trial.epochs < 54 for trial in outcome.trials if trial.state == "pruned")
 
 
 class Notes(Listener):
@@ -198,22 +147,42 @@ PROBED = """
 """
 
 
-@pytest.mark.thorough
 def test_own_train_function_is_probe_and_trial(study_folder: StudyFolder) -> None:
     study = study_folder.write(
-        PROBED, search={"eps": "endpoints", "lr": 1e-2, "beta2": "auto"}, training={"epochs": None}
+        PROBED, search={"eps": "endpoints", "lr": 1e-2, "beta2": "auto"}, training={"epochs": None}, engine=INLINE
     )
     notes = Notes()
     outcome = epsearch.run(study, directory=study_folder.run_directory, listener=notes)
     assert outcome.probe is not None
     assert outcome.probe.settings["batches_per_epoch"] == 50
-    assert [cell.eps for cell in notes.ended] == outcome.probe.range.endpoints()
+    assert sorted(cell.eps or 0 for cell in notes.ended) == outcome.probe.range.endpoints()
     assert {cell.beta2 for cell in notes.ended} == {0.99}
     assert [trial.epochs for trial in outcome.trials] == [3] * len(outcome.trials)
-    # The probe's record is used again: here by a grid, which keeps the ends that are settled.
+    # The probe's record is used again: here by a grid, which keeps the ends that have finished.
     widened = epsearch.run(study, ["search.eps=grid"], study_folder.run_directory, notes)
     assert notes.probes == [False, True]
     assert len(widened.trials) == len(widened.probe.range.grid()) if widened.probe else False
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("eps", ["grid", "continuous"])
+def test_guided_search(eps: str, study_folder: StudyFolder) -> None:
+    """Two workers, a pruner; the resumed study goes on with cells that it has not tried."""
+    study = study_folder.write(
+        PROBED,
+        search={"eps": eps, "beta2": {"low": 0.9, "high": 0.999}, "baselines": ["sgd_momentum"]},
+        training={"epochs": 3},
+        engine={"sampler": "guided", "trials": 8, "workers": 2, "pruner": "median"},
+    )
+    outcome = epsearch.run(study, directory=study_folder.run_directory)
+    assert outcome.probe is not None
+    more = epsearch.run(study, ["engine.trials=14"], study_folder.run_directory)
+    searched = [trial for trial in more.trials if trial.optimizer == "adam"]
+    assert len(searched) == 14
+    assert len({(trial.lr, trial.eps, trial.beta2) for trial in searched}) == 14
+    assert {trial.eps for trial in searched} <= set(outcome.probe.range.grid())
+    assert {searched[number].eps for number in (0, 1, 2)} >= set(outcome.probe.range.endpoints())
+    assert all(trial.state in ("complete", "pruned") for trial in searched)
 
 
 @pytest.mark.thorough
@@ -222,10 +191,13 @@ def test_histograms_of_every_trial_are_kept(own: bool, study_folder: StudyFolder
     """Of the first seed, without a change to what is learnt; the report has the best trial's."""
     settings = ["search.lr=[1e-2, 1e-3]", "search.eps=[1e-8, 1e-3]", "training.epochs=3", "training.seeds=[0, 1]"]
     if own:
-        study = study_folder.write(PROBED)
+        study = study_folder.write(PROBED, engine=INLINE)
     else:
         study = study_folder.write(
-            "", workload={"train": None, "name": "vision", "dataset": "digits", "model": "mlp"}, metric=None
+            "",
+            workload={"train": None, "name": "vision", "dataset": "digits", "model": "mlp"},
+            metric=None,
+            engine=INLINE,
         )
         text = yaml.safe_load(study.read_text())
         del text["workload"]["train"], text["metric"]
@@ -260,9 +232,8 @@ def test_a_probe_whose_number_of_batches_was_deleted() -> None:
         pipeline.space_stage(config, RunDirectory(Path("run")), None, sample.probe())  # type: ignore[arg-type]
 
 
-@pytest.mark.thorough
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
-    study = study_folder.write(BOWL)
+    study = study_folder.write(BOWL, engine=INLINE)
     first = epsearch.run(study, directory=study_folder.run_directory)
     before = {
         path: path.stat().st_mtime_ns
@@ -276,9 +247,8 @@ def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-@pytest.mark.thorough
 def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFolder) -> None:
-    study = study_folder.write(BOWL)
+    study = study_folder.write(BOWL, engine=INLINE)
     report = epsearch.run(study, directory=study_folder.run_directory).directory / "report.html"
     text = report.read_text()
     assert text.count(f'content="epsearch {epsearch.__version__}, format') == 1
@@ -288,20 +258,18 @@ def test_a_page_that_another_version_drew_is_drawn_again(study_folder: StudyFold
         assert report.read_text() == text
 
 
-@pytest.mark.thorough
 def test_lower_is_better(study_folder: StudyFolder) -> None:
-    study = study_folder.write(BOWL.replace("score=score", "score=-score"), metric={"goal": "minimize"})
+    study = study_folder.write(BOWL.replace("score=score", "score=-score"), metric={"goal": "minimize"}, engine=INLINE)
     outcome = epsearch.run(study, directory=study_folder.run_directory)
     assert outcome.best is not None
     assert (outcome.best.lr, outcome.best.eps) == (1e-2, 1e-6)
     assert outcome.best.value == pytest.approx(0.5)
 
 
-@pytest.mark.thorough
 def test_report_is_redrawn_from_the_directory_alone(study_folder: StudyFolder) -> None:
     from epsearch import pipeline
 
-    study = study_folder.write(BOWL)
+    study = study_folder.write(BOWL, engine=INLINE)
     outcome = epsearch.run(study, directory=study_folder.run_directory)
     report = outcome.directory / "report.html"
     before = report.read_text()
@@ -322,10 +290,9 @@ def test_example_studies_are_valid() -> None:
         assert load_study(file).name == yaml.safe_load(file.read_text())["name"]
 
 
-@pytest.mark.thorough
 def test_the_run_directorys_own_study_file_goes_on(study_folder: StudyFolder) -> None:
     """As the report says: the resolved file finds the user's module where the study file did."""
-    study = study_folder.write(BOWL)
+    study = study_folder.write(BOWL, engine=INLINE)
     epsearch.run(study, ["search.lr=1e-3"], study_folder.run_directory)
     outcome = epsearch.run(
         study_folder.run_directory / "study.yaml", ["search.lr=[1e-3, 1e-2]"], study_folder.run_directory

@@ -28,10 +28,10 @@ def test_the_page_matches_the_records(reproduction):
 
 def test_the_probed_ranges_match_the_tables(reproduction, monkeypatch):
     pytest.importorskip("pyarrow")
-    import range_holds
+    import ranges
 
-    page = range_holds.PAGE.read_text()
-    assert reproduction.write(page, {"does the range hold": range_holds.table()}) == page
+    page = ranges.PAGE.read_text()
+    assert reproduction.write(page, ranges.tables_of_page()) == page
 
 
 def test_every_row_has_a_study_and_every_record_a_row(reproduction):

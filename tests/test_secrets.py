@@ -17,7 +17,7 @@ pytestmark = pytest.mark.thorough
 
 __all__ = ["postgresql"]
 
-# What a user's own code can see goes to the worker's log.
+# Prints everything that user code can see to the worker's log.
 MODULE = """
     import os, sys, multiprocessing, gc
 
@@ -96,7 +96,7 @@ def test_no_secret_is_left_behind(form: str, postgresql: Server, study_folder: S
     printed += forgotten.stdout + forgotten.stderr + unknown.stdout + unknown.stderr
     files = written(study_folder.run_directory)
     assert "EPSEARCH_DATA" in files or "PATH" in files, "the worker's log was read"
-    assert "'storage': None" in files, "what the worker knows of the study was printed"
+    assert "'storage': None" in files, "the worker's copy of the study was printed"
     assert "***" in files
     for form_of_it in (secret, QUOTED, quote(secret), secret.split("@")[0], secret.split("@")[1]):
         assert form_of_it not in printed

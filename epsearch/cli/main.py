@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from epsearch.cli import catalog, cluster, output, studies
+from epsearch.cli import catalog, cluster, inspecting, output, studies
 from epsearch.cli.options import end, give_up
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import MESSAGE_LIMIT, clipped
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(studies.run, studies.probe, studies.check, studies.report, studies.dashboard),
+    inspecting.inspect,
     *(cluster.submit, cluster.status, cluster.logs, cluster.stop, cluster.fetch),
     catalog.init,
 )
@@ -56,8 +57,7 @@ def main() -> None:
     def interrupt(*_: Any) -> NoReturn:
         raise KeyboardInterrupt
 
-    # Skip the garbage collection at exit, which takes a second with 10,000 trials.
-    atexit.register(gc.freeze)
+    atexit.register(_skip_last_collection)
     # Clusters and containers end a job with SIGTERM: handle it like Ctrl-C.
     signal.signal(signal.SIGTERM, interrupt)
     output.prepare()
@@ -67,6 +67,15 @@ def main() -> None:
         if (lost := output.failure()) is not None and not ended.code:
             give_up(lost)
         raise
+
+
+def _skip_last_collection() -> None:
+    """Skip the garbage collection at exit, which takes a second with 10,000 trials.
+
+    Not after an inline study: the bindings of torch's compiler would report what is left as leaked.
+    """
+    if "torch" not in sys.modules:
+        gc.freeze()
 
 
 def _run_command() -> NoReturn:

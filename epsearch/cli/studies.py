@@ -66,6 +66,8 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         ends = ["-" if value is None else rounded("eps", value) for value in (layer.p2, layer.p98)]
         table.add_row(layer.name, f"{layer.numel:,}", f"{layer.zeros:,}", f"{layer.nonfinite:,}", *ends)
     console.print(table)
+    if result.excluded:
+        print_text(console, f"excluded: {', '.join(result.excluded)}")
     for eps in result.range.grid():
         print_text(
             console,
@@ -83,6 +85,7 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     from epsearch.cli.own_code import check_own_code
     from epsearch.cli.terminal import describe_cost, print_text
     from epsearch.core.numbers import count
+    from epsearch.records.lr_test import STEPS
     from epsearch.study.directory import RunDirectory
     from epsearch.study.dump import to_yaml
     from epsearch.study.plan import plan
@@ -97,7 +100,8 @@ def check(study: StudyFile, settings: Settings = [], directory: Directory = None
     points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
     assumed = "" if cost.probed else " (estimate until probed)"
     print_text(console, f"Run directory    {run_dir.path}")
-    print_text(console, f"This study       {describe_cost(cost.study)}, over {points}{assumed}")
+    test = f" and {STEPS} steps for the lr test" if cost.tests_lr else ""
+    print_text(console, f"This study       {describe_cost(cost.study)}{test}, over {points}{assumed}")
     if config.search.needs_probe:
         wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
         print_text(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")

@@ -23,6 +23,10 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             f"Range of eps  {rounded('eps', found.lower)} to {rounded('eps', found.upper)}: "
             f"{count(len(found.grid()), 'value')} to try instead of 21",
         )
+    test = outcome.lr_test
+    if test is not None and test.suggestion is not None and test.eps is not None:
+        suggested = f"lr {rounded('lr', test.suggestion)} at eps {rounded('eps', test.eps)}"
+        print_text(console, f"Expected      {suggested}, higher where eps is larger")
     best = outcome.best
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
@@ -31,8 +35,11 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     commands = []
     if outcome.trials:
         from epsearch.report.analysis.advice import command, repeat
+        from epsearch.report.analysis.summary import widened
         from epsearch.report.analysis.verdict import verdict
 
+        if beyond := widened(outcome):
+            print_text(console, f"Widened       {beyond}")
         judged = verdict(outcome)
         print_text(console, f"Verdict       {judged.headline}")
         for text in (judged.action, judged.sure if judged.sure not in [step.text for step in judged.advice] else ""):

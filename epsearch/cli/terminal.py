@@ -22,10 +22,15 @@ from rich.progress import (
 from epsearch.cli.time_left import TimeLeft
 from epsearch.core.numbers import count, rounded
 from epsearch.records.listener import Best, Listener
+from epsearch.records.lr_test import LrTest
+from epsearch.records.outliers import explain_ranges
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import FAILURES, Cell, Ending, Trial
+from epsearch.records.widening import Widening
+from epsearch.study.box import WIDE
 from epsearch.study.config import StudyConfig
 from epsearch.study.plan import Cost
+from epsearch.study.space import NEAREST
 
 if TYPE_CHECKING:
     from typing import Self
@@ -52,6 +57,10 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def _reach(ends: tuple[float, float]) -> str:
+    return " to ".join(rounded("lr", end) for end in ends)
+
+
 def print_text(console: Console, text: str = "") -> None:
     """Print text unchanged, without Rich's markup, highlighting and wrapping."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -67,7 +76,7 @@ class Terminal(Listener):
         self._sign = 1 if config.goal == "maximize" else -1
         self._best: Best | None = None
         self._total = self._ended = 0
-        self._under_way: set[tuple[str, int]] = set()
+        self._running: set[tuple[str, int]] = set()
         self._time_left = TimeLeft()
         self._task: TaskID | None = None
         self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
@@ -105,30 +114,46 @@ class Terminal(Listener):
         print_text(self._console, text)
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
-        """Print the range of ε."""
+        """Print the range of ε, and why the paper's differs."""
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
         origin = " (from an earlier probe)" if reused else ""
         self.stage(
             f"range of eps: {rounded('eps', low)} to {rounded('eps', high)}, {count(points, 'power')} of ten{origin}"
         )
+        if explained := explain_ranges(result):
+            self.stage(explained)
 
-    def trials_planned(self, total: int, settled: int, best: Best | None) -> None:
+    def lr_tested(self, test: LrTest, *, reused: bool) -> None:
+        """Print the suggested lr and where it is searched."""
+        origin = " (from an earlier test)" if reused else ""
+        grid = self._config.engine.sampler == "grid"
+        if test.suggestion is None:
+            box = (WIDE.values[0], WIDE.values[-1]) if grid else (test.low, test.high)
+            self.stage(f"lr test: no lr suggested ({test.reason}); searching {_reach(box)}{origin}")
+            return
+        where = f"the {NEAREST} nearest half decades" if grid else _reach((test.low, test.high))
+        self.stage(
+            f"lr test: {rounded('lr', test.suggestion)} suggested at eps {rounded('eps', test.eps or 0)}; "
+            f"searching {where} around the ridge{origin}"
+        )
+
+    def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
         """Print the number of trials and start the bar."""
-        self._total, self._ended, self._best = total, settled, best
-        if total == settled:
+        self._total, self._ended, self._best = total, finished, best
+        if total == finished:
             self.stage(f"nothing to do: {f'all {total:,} trials have' if total > 1 else '1 trial has'} finished")
             return
-        self.stage(f"trials: {total}" + (f", of which {settled} finished in earlier runs" if settled else ""))
+        self.stage(f"trials: {total}" + (f", of which {finished} finished in earlier runs" if finished else ""))
         # Rich allows one live display at a time.
         self._downloads.stop()
         self._bar.start()
         now = escape(f"starting workers{self._summary()}")
-        self._task = self._bar.add_task("trials", total=total, completed=settled, now=now)
+        self._task = self._bar.add_task("trials", total=total, completed=finished, now=now)
 
     def trial_started(self, optimizer: str, number: int, cell: Cell) -> None:
         """Show it on the bar."""
-        self._under_way.add((optimizer, number))
+        self._running.add((optimizer, number))
         self._time_left.started((optimizer, number), time.monotonic())
         self._show(f"trial {number}")
 
@@ -140,7 +165,7 @@ class Terminal(Listener):
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """Print a line for a failed trial, or for every trial if there is no bar."""
         self._ended += 1
-        self._under_way.discard((optimizer, number))
+        self._running.discard((optimizer, number))
         self._time_left.finished((optimizer, number), time.monotonic())
         searched = optimizer == self._config.optimizer.name
         better = self._best is None or (value is not None and self._sign * value > self._sign * self._best.value)
@@ -157,6 +182,17 @@ class Terminal(Listener):
         else:
             self._show(f"trial {number} done")
 
+    def widened(self, widening: Widening) -> None:
+        """Print why there are more trials, and extend the bar."""
+        self._total += widening.trials
+        if self._task is not None:
+            self._bar.update(self._task, total=self._total)
+        self.stage(
+            f"the best lr, {rounded('lr', widening.lr)}, is the {widening.edge} tried at eps "
+            f"{rounded('eps', widening.eps)}: {count(widening.trials, 'more trial')}, "
+            f"{'up' if widening.reach > widening.lr else 'down'} to lr {rounded('lr', widening.reach)}"
+        )
+
     @property
     def best(self) -> str:
         """The best trial so far, including earlier runs: `accuracy 0.97 at lr 1e-3, …`; empty if there is none."""
@@ -172,7 +208,7 @@ class Terminal(Listener):
         parts = []
         if self._best:
             parts.append(f"best {self._best.value:.5g}")
-        waiting = max(0, self._total - self._ended - len(self._under_way))
+        waiting = max(0, self._total - self._ended - len(self._running))
         if (seconds := self._time_left.seconds(waiting, time.monotonic())) is not None:
             parts.append(f"{duration(seconds)} left")
         return "".join(f" | {part}" for part in parts)

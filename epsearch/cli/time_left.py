@@ -20,7 +20,7 @@ class TimeLeft:
     """Estimates the time left; all times are seconds of one clock."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, float] = {}
+        self._running: dict[Hashable, float] = {}
         self._first: list[_Span] = []
         """Trials that started before any had finished: each worker's first, slowed by loading data and warming up."""
         self._others: deque[_Span] = deque(maxlen=RECENT)
@@ -28,13 +28,13 @@ class TimeLeft:
 
     def started(self, trial: Hashable, now: float) -> None:
         """A worker started this trial."""
-        self._under_way[trial] = now
+        self._running[trial] = now
 
     def finished(self, trial: Hashable, now: float) -> None:
         """The trial ended, in whatever state."""
         if self._first_end is None:
             self._first_end = now
-        span = _Span(self._under_way.pop(trial, now), now)
+        span = _Span(self._running.pop(trial, now), now)
         (self._first if span.began < self._first_end else self._others).append(span)
 
     def seconds(self, waiting: int, now: float) -> float | None:
@@ -46,12 +46,12 @@ class TimeLeft:
         took = [span.ended - span.began for span in recent]
         each = statistics.fmean(took)
         # Running trials that already took longer than the mean count too; otherwise short trials would bias it.
-        each = statistics.fmean([*took, *(now - began for began in self._under_way.values() if now - began > each)])
+        each = statistics.fmean([*took, *(now - began for began in self._running.values() if now - began > each)])
         # How many trials ran at the same time, on average, since the first of these started.
         since = min(span.began for span in recent)
-        under_way = (_Span(began, now) for began in self._under_way.values())
-        spans = [*self._first, *self._others, *under_way]
+        running = (_Span(began, now) for began in self._running.values())
+        spans = [*self._first, *self._others, *running]
         busy = sum(max(0.0, span.ended - max(span.began, since)) for span in spans)
         at_once = max(1.0, busy / (now - since)) if now > since else 1.0
-        rest = [max(0.0, each - (now - began)) for began in self._under_way.values()]
+        rest = [max(0.0, each - (now - began)) for began in self._running.values()]
         return max([(waiting * each + sum(rest)) / at_once, *rest])

@@ -35,3 +35,16 @@ def root_mean_square(values: Sequence[float]) -> float:
         return 0.0
     share = math.hypot(*(value / largest for value in values)) / math.sqrt(len(values))
     return largest * min(share, 1.0)
+
+
+def smoothed(values: Sequence[float], keep: float = 0.9) -> list[float]:
+    """The exponential moving average up to each value, corrected for its start at zero; `keep` is the decay.
+
+    Of the medians of each value and its neighbors, so that a single outlier does not count.
+    """
+    padded = [*values[:1], *values, *values[-1:]]
+    average, averages = 0.0, []
+    for count in range(1, len(values) + 1):
+        average = keep * average + (1 - keep) * statistics.median(padded[count - 1 : count + 2])
+        averages.append(average / (1 - keep**count))
+    return averages

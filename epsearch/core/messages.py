@@ -119,7 +119,9 @@ def hint(kind: str, found: object) -> str:
     if kind == "string_type" and isinstance(found, int | float):
         return f' Write "{found}" in quotes.'
     if kind == "list_type" and isinstance(found, str | int | float):
-        return f" Write [{found}]." if len(str(found)) < 60 else ""
+        # YAML takes the asterisk of a pattern for an alias.
+        item = found if re.fullmatch(r"[\w.+-]+", str(found)) else f'"{found}"'
+        return f" Write [{item}]." if len(str(found)) < 60 else ""
     if kind not in ("float_type", "int_type", "int_from_float") or not isinstance(found, str | float):
         return ""
     # A number that YAML reads as text (quoted, 1_000, 0,001 …), or a float where an integer is needed.

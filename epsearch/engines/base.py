@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from epsearch.search.study import SharedStudy
 
 
+Task = Literal["probe", "batches", "lr_test"]
+
+
 class Engine(Protocol):
     """Runs a study's work. Starts its processes on first use, and ends them on exit."""
 
@@ -23,8 +26,8 @@ class Engine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def call(self, task: Literal["probe", "batches"]) -> Any:
-        """Run a task that comes before the trials, where the trials will run.
+    def call(self, task: Task, *arguments: Any) -> Any:
+        """Run a task that comes before the trials, where the trials will run: `StudyTasks.call`.
 
         Raises:
             UserError, StudyError: raised by the task.

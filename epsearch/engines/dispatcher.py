@@ -24,7 +24,7 @@ class Dispatcher:
     def __init__(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         self._studies, self._listener = studies, listener
         self._failures: list[str] = []
-        self._any_good = False
+        self._any_good = any(study.widenings for study in studies)
 
     @property
     def left(self) -> int:

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import ProcessUnusable, StudyError
+from epsearch.engines.base import Task
 from epsearch.engines.dispatcher import Assignment, Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.logs import Logs
@@ -51,11 +52,11 @@ class InlineEngine:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def call(self, task: Literal["probe", "batches"]) -> Any:
+    def call(self, task: Task, *arguments: Any) -> Any:
         """Run a task that comes before the trials."""
         try:
             tasks = self._load()
-            return self._run(tasks.probe if task == "probe" else tasks.batches_per_epoch)
+            return self._run(lambda: tasks.call(task, *arguments))
         except ProcessUnusable as error:
             raise _unusable(error) from error
 

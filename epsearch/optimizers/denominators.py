@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Denominator(NamedTuple):
     """ẑ = (scale · v) ** power, elementwise, for an accumulator v in the optimizer's state.
 
-    ẑ is monotone in v, so percentiles and histograms are computed from v itself, without a copy. The update is divided
-    by (ẑ + ε) ** root: 1/2 where ε is inside the square root.
+    ẑ is monotone in v, so percentiles and histograms are computed from v itself, without a copy. An ε far above ẑ
+    divides the update by ε ** root: 1/2 where ε is inside the square root, 0 where the update is rescaled afterwards.
     """
 
     v: torch.Tensor
@@ -73,13 +73,22 @@ def adam(state: State, group: Group) -> Denominator:
 
 
 def second_moment(state: State, group: Group) -> Denominator:
-    """ẑₜ = √v̂ₜ with v `exp_avg_sq`: NAdam, and of Table 5 DiffGrad and AdaMod; also LAMB and Yogi.
+    """ẑₜ = √v̂ₜ with v `exp_avg_sq`: NAdam, and of Table 5 DiffGrad and AdaMod; also Yogi.
 
     Each has √v̂ + ε, outside the root. torch.optim.NAdam and the classes here agree with Table 5 or their paper. Other
     implementations differ: the original DiffGrad and AdaMod correct √v + ε as a whole, so that ε / √(1 - β₂ᵗ) is added
     to √v̂.
     """
     return Denominator(state["exp_avg_sq"], scale=1 / bias_correction2(state, group), power=0.5)
+
+
+def lamb(state: State, group: Group) -> Denominator:
+    """ẑₜ = √v̂ₜ (not in Table 5). v is `exp_avg_sq`.
+
+    You et al. 2019 divide by √v̂ + ε: outside the root. The update is then rescaled to the norm of the weights, which
+    cancels what a large ε divides it by.
+    """
+    return second_moment(state, group)._replace(root=0.0)
 
 
 def radam(state: State, group: Group) -> Denominator:
@@ -108,6 +117,15 @@ def adabelief(state: State, group: Group) -> Denominator:
     compared with the terms inside, so ẑ has no root. v is stored without the ε that the original accumulates into it.
     """
     return _inside_the_root(state["exp_avg_var"], state, group)
+
+
+def adabelief_accumulated(state: State, group: Group) -> Denominator:
+    """As `adabelief`, for implementations that add ε to the stored v at every step (Zhuang et al.'s own and others).
+
+    ẑₜ = (1 - β₂) v̂ₜ - ε, without what has accumulated. Anything below the resolution of v, 1e-7 ε in float32, is lost.
+    """
+    accumulated = float(group["eps"]) * bias_correction2(state, group) / (1 - float(group["betas"][1]))
+    return _inside_the_root((state["exp_avg_var"] - accumulated).clamp_(min=0), state, group)
 
 
 def eadam(state: State, group: Group) -> Denominator:

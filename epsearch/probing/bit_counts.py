@@ -143,7 +143,8 @@ def count_bits(v: torch.Tensor, limits: Sequence[float] | NDArray[np.float64] = 
         if len(index) and index.min() < 0:
             minus_zeros += _count(bits == torch.iinfo(layout.integer).min)
             index[index < 0] = len(total) - 1
-        counts = torch.bincount(torch.as_tensor(index)).cpu().numpy()
+        # Faster than torch.bincount on a CPU: 6 to 40 times with two threads on a busy machine.
+        counts = np.bincount(index) if isinstance(index, np.ndarray) else torch.bincount(index).cpu().numpy()
         if len(counts) and counts[0]:
             nothing = _count(bits == 0)
             counts[0] -= nothing

@@ -17,7 +17,9 @@ import torch
 
 from epsearch.probing.bit_counts import BitCounts, count_bits, layout_of
 from epsearch.probing.percentiles import _log10_z, percentile
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
+from epsearch.records.kinds import Kind
+from epsearch.records.probe import Layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +63,7 @@ def histogram(term: Denominator, counts: BitCounts, decades: NDArray[np.int64]) 
     return Histogram(start=start, counts=np.diff(np.rint(at).astype(np.int64)).tolist(), zeros=counts.zeros)
 
 
-def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]) -> Layer:
+def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float], kind: Kind = "other") -> Layer:
     """The record of one tensor's ẑ; real and imaginary parts of complex tensors count as separate elements."""
     if term.v.is_complex():
         term = term._replace(v=torch.view_as_real(term.v))
@@ -70,6 +72,7 @@ def measure_layer(name: str, term: Denominator, percentiles: tuple[float, float]
     low, high = (percentile(term, counts, q) if counts.measured else None for q in percentiles)
     return Layer(
         name=name,
+        kind=kind,
         numel=term.v.numel(),
         zeros=counts.zeros,
         nonfinite=counts.nonfinite,

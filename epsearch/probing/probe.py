@@ -26,11 +26,12 @@ def probe(
     *,
     range: RangeKind = "pooled",
     percentiles: Sequence[float] = (2, 98),
+    exclude: Sequence[str] = (),
     restore: bool = True,
 ) -> ProbeResult:
     """Train `model` for `epochs`, measure ẑ after the last step, and restore model and optimizer.
 
-    `range` and `percentiles` are those of `measure`.
+    `range`, `percentiles` and `exclude` are those of `measure`.
 
     `batches` is an iterable such as a DataLoader, iterated once per epoch; `loss_fn(model, batch)` returns the loss as
     a scalar tensor. Model and batches must be on the same device unless `loss_fn` moves them. With `restore=False` the
@@ -67,7 +68,7 @@ def probe(
         if on_any_rank(not math.isfinite(float(total)), model):
             raise StudyError("the loss became NaN or infinite while probing; probe with a smaller lr.")
         settings = {"epochs": epochs, "steps": steps}
-        return measure(optimizer, model, range=range, percentiles=percentiles, settings=settings)
+        return measure(optimizer, model, range=range, percentiles=percentiles, exclude=exclude, settings=settings)
     finally:
         if snapshot is not None:
             snapshot.restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -10,15 +11,15 @@ import torch
 from epsearch.core.errors import UserError
 from epsearch.optimizers import denominator_reader
 from epsearch.probing.measure import measure
-from epsearch.records.probe import EpochReading, ProbeHistory, ProbeResult
+from epsearch.records.probe import EpochReading, ProbeHistory, ProbeResult, RangeKind
 
 
 class Recorder:
     """Record ẑ after every epoch of a training: call `record()` at the end of each epoch.
 
     Like `epsearch.measure` it only reads the optimizer's state, so training steps are neither slowed down nor changed.
-    It keeps the pooled histogram of every epoch and the full result of the first. `model`, `percentiles` and
-    `settings` are those of `measure`. Pass the `history` of an interrupted training to continue it.
+    It keeps the pooled histogram of every epoch and the full result of the first. `model`, `range`, `percentiles`,
+    `exclude` and `settings` are those of `measure`. Pass the `history` of an interrupted training to continue it.
 
     Raises:
         UserError: the optimizer is not supported.
@@ -29,13 +30,17 @@ class Recorder:
         optimizer: torch.optim.Optimizer,
         model: torch.nn.Module | None = None,
         *,
+        range: RangeKind = "pooled",
         percentiles: Sequence[float] = (2, 98),
+        exclude: Sequence[str] = (),
         settings: Mapping[str, float | int | str | None] | None = None,
         history: ProbeHistory | None = None,
     ) -> None:
         denominator_reader(optimizer)  # fail fast on unknown optimizers
-        self._optimizer, self._model = optimizer, model
-        self._percentiles, self._settings = percentiles, dict(settings or {})
+        self._measure = functools.partial(
+            measure, optimizer, model, range=range, percentiles=percentiles, exclude=exclude
+        )
+        self._settings = dict(settings or {})
         self._history = history
         self._first: ProbeResult | None = None
 
@@ -56,7 +61,7 @@ class Recorder:
             )
         settings = {"epochs": epoch, **self._settings}
         try:
-            result = measure(self._optimizer, self._model, percentiles=self._percentiles, settings=settings)
+            result = self._measure(settings=settings)
         except UserError as error:
             warnings.warn(f"epoch {epoch} is not recorded: {error}", stacklevel=2)
             return

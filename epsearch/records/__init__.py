@@ -6,8 +6,9 @@ compared with (√v̂ for Adam; Table 5 for others); ε_lower, ε_upper `Epsilon
 
 from epsearch.records.base import Record
 from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import BINS_PER_DECADE, EpochReading, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.probe import EpochReading, Layer, ProbeHistory, ProbeResult
 from epsearch.records.trial import FAILURES, Cell, Ending, Goal, Trial, TrialState, best_trial
 
 __all__ = [

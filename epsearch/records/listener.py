@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
+from epsearch.records.widening import Widening
 
 
 class Best(NamedTuple):
@@ -27,6 +29,9 @@ class Listener:
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
         """The range of ε is known."""
 
+    def lr_tested(self, test: LrTest, *, reused: bool) -> None:
+        """The learning-rate test has run; only where lr is auto."""
+
     def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
         """The number of trials, how many of them finished in earlier runs, and the best of those."""
 
@@ -38,6 +43,9 @@ class Listener:
 
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """A trial ended, with `value` if it has one."""
+
+    def widened(self, widening: Widening) -> None:
+        """All trials have ended, and more were planned because the best lr is at an edge."""
 
 
 SILENT = Listener()
@@ -62,6 +70,10 @@ class Relay(Listener):
         """Forward it."""
         self._listener.probed(result, reused=reused)
 
+    def lr_tested(self, test: LrTest, *, reused: bool) -> None:
+        """Forward it."""
+        self._listener.lr_tested(test, reused=reused)
+
     def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
         """Forward it."""
         self._listener.trials_planned(total, finished, best)
@@ -77,3 +89,7 @@ class Relay(Listener):
     def trial_ended(self, optimizer: str, number: int, cell: Cell, ending: Ending, value: float | None) -> None:
         """Forward it."""
         self._listener.trial_ended(optimizer, number, cell, ending, value)
+
+    def widened(self, widening: Widening) -> None:
+        """Forward it."""
+        self._listener.widened(widening)

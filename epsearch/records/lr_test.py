@@ -11,6 +11,9 @@ from epsearch.records.base import Positive, Record
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+STEPS = 100
+"""Steps of a test."""
+
 
 class LrTest(Record):
     """The curve of a learning-rate test, and the lr that it suggests at `eps`.

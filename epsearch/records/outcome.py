@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from epsearch.records.base import Record
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeHistory, ProbeResult
+from epsearch.records.ridge import Ridge
 from epsearch.records.trial import Goal, Trial, best_trial
+from epsearch.records.widening import Widening
 
 
 class Outcome(Record):
@@ -15,7 +18,8 @@ class Outcome(Record):
 
     `planned` is how many trials of the searched optimizer the last run aimed for, 0 if unknown. `history` is that of
     the best trial, if the study records histories. `axes` says how each hyperparameter was chosen: from points, which
-    is the default, or from an interval.
+    is the default, or from an interval. If lr is auto, `lr_test` is the test that found where to search it, and
+    `widenings` are the steps beyond.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Outcome(Record):
     planned: int = 0
     history: ProbeHistory | None = None
     axes: dict[str, Literal["points", "interval"]] = {}
+    lr_test: LrTest | None = None
+    widenings: list[Widening] = []
 
     def __str__(self) -> str:
         from epsearch.core.messages import one_line
@@ -48,6 +54,11 @@ class Outcome(Record):
     def is_grid(self, name: str) -> bool:
         """Whether the hyperparameter `name` was chosen from points."""
         return self.axes.get(name, "points") == "points"
+
+    @property
+    def ridge(self) -> Ridge | None:
+        """Where the best lr was expected; None without a learning-rate test that suggests one."""
+        return Ridge.of(self.probe, self.lr_test) if self.probe and self.lr_test else None
 
     def best_of(self, optimizer: str) -> Trial | None:
         """The complete trial of one optimizer with the best value; the earliest on a tie."""

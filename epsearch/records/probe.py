@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -12,7 +13,10 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from epsearch.core.errors import UserError
 from epsearch.records.base import Count, Positive, Record
+from epsearch.records.damping import harmless, noise_below, share_taken, without
 from epsearch.records.epsilon import EpsilonRange, nearest_power_of_ten, power_of_ten
+from epsearch.records.histogram import Histogram
+from epsearch.records.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,79 +27,8 @@ RangeKind = Literal["pooled", "paper"]
 FEWEST_POINTS = 4
 """Powers of ten in a pooled range, at least: with fewer, the best ε of a network with BatchNorm was missed."""
 
-INSIDE_THE_ROOT = ("AdaBelief", "EAdam", "AdaMomentum")
-"""The optimizers with ε inside the square root, for records that older versions wrote without `root`."""
-
-BINS_PER_DECADE = 50
-"""Resolution of `Histogram`: edges at 10**(k/50), so every power of ten is an edge."""
-
-
-class Histogram(Record):
-    """Counts of ẑ in bins of equal width in log10: bin i holds 10**(i/50) <= z < 10**((i+1)/50).
-
-    Only the occupied bins are kept: `counts[j]` belongs to bin `start + j`.
-    """
-
-    start: int = 0
-    counts: list[Count] = []
-    zeros: Count = 0
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        # Bins beyond the range of floats would make huge figures.
-        first, last = self.start // BINS_PER_DECADE, (self.start + len(self.counts)) // BINS_PER_DECADE
-        if not -324 <= first <= last <= 309:
-            raise ValueError(f"its bins reach from 1e{first} to 1e{last}, beyond what a float can hold")
-        return self
-
-    @property
-    def total(self) -> int:
-        """Elements counted, exact zeros included."""
-        return sum(self.counts) + self.zeros
-
-    def merge(self, other: Histogram) -> Histogram:
-        """The histogram of both sets of elements combined."""
-        filled = [part for part in (self, other) if part.counts]
-        zeros = self.zeros + other.zeros
-        if not filled:
-            return Histogram(zeros=zeros)
-        start = min(part.start for part in filled)
-        counts = [0] * (max(part.start + len(part.counts) for part in filled) - start)
-        for part in filled:
-            for index, count in enumerate(part.counts, start=part.start - start):
-                counts[index] += count
-        return Histogram(start=start, counts=counts, zeros=zeros)
-
-    def above(self, eps: float) -> float:
-        """Share of all elements with z > eps, 0 to 1; exact at powers of ten, interpolated in a bin elsewhere."""
-        if not self.total:
-            return math.nan
-        position = math.log10(eps) * BINS_PER_DECADE - self.start
-        # log10 of a power of ten, times 50, can be off the edge by a rounding error.
-        if abs(position - round(position)) < 1e-9:
-            position = round(position)
-        first = math.floor(position)
-        if first < 0:
-            return sum(self.counts) / self.total
-        if first >= len(self.counts):
-            return 0.0
-        partial = self.counts[first] * (1 - (position - first))
-        return (sum(self.counts[first + 1 :]) + partial) / self.total
-
-    def percentile(self, q: float) -> float:
-        """The q-th percentile of z without exact zeros, to 1/50 of a decade; NaN if there are none."""
-        rank, below = q / 100 * sum(self.counts), 0
-        for index, count in enumerate(self.counts, start=self.start):
-            if count and below + count >= rank:
-                return float(10 ** ((index + (rank - below) / count) / BINS_PER_DECADE))
-            below += count
-        return math.nan
-
-    def mean(self, function: Callable[[float], float]) -> float:
-        """The mean of `function(z)` over all elements but exact zeros, with each bin's z at its middle."""
-        middles = (10 ** ((index + 0.5) / BINS_PER_DECADE) for index in itertools.count(self.start))
-        total = sum(count * function(z) for count, z in zip(self.counts, middles, strict=False) if count)
-        return total / sum(self.counts)
+ROOTS = {"AdaBelief": 0.5, "EAdam": 0.5, "AdaMomentum": 0.5, "LAMB": 0.0}
+"""`root` of the optimizers for which it is not 1, for records that older versions wrote without it."""
 
 
 class Layer(Record):
@@ -103,16 +36,24 @@ class Layer(Record):
 
     Of `numel` elements, `zeros` are exact zeros and `nonfinite` NaN or infinite; the percentiles exclude both. `p2` and
     `p98` are the lower and upper percentile of z (default: 2nd and 98th, see `ProbeResult.percentiles`), None if no
-    element is left.
+    element is left. `kind` is what the tensor is for (default: from its name).
     """
 
     name: str
+    kind: Kind = "other"
     numel: Count
     zeros: Count
     nonfinite: Count
     p2: Positive | None
     p98: Positive | None
     histogram: Histogram
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "kind" not in data and isinstance(data.get("name"), str):
+            return {**data, "kind": kind_of(data["name"])}
+        return data
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -143,6 +84,11 @@ def pooled_range(histogram: Histogram, percentiles: tuple[float, float]) -> Epsi
     return EpsilonRange(lower=power_of_ten(min(low - 1, high - FEWEST_POINTS + 1)), upper=power_of_ten(high))
 
 
+def _ends_below(layer: Layer, by_kind: Mapping[Kind, Histogram]) -> bool:
+    kept = by_kind[layer.kind]
+    return not any(kept.counts) or layer.histogram.start + len(layer.histogram.counts) <= kept.start
+
+
 def _check_eps(eps: float, caller: str) -> None:
     if not 0 < eps < math.inf:
         raise UserError(f"{caller}: eps must be a finite number above 0, not {eps}.")
@@ -151,9 +97,9 @@ def _check_eps(eps: float, caller: str) -> None:
 class ProbeResult(Record):
     """The range of ε and the measurements behind it.
 
-    `range` is `pooled_range` or `paper_range`, as `range_kind` says. The update is divided by (ẑ + ε) ** `root`: 1/2
-    where ε is inside the square root (AdaBelief, EAdam, AdaMomentum). `settings` is how the probe trained (lr, eps,
-    epochs …).
+    `range` is `pooled_range` or `paper_range`, as `range_kind` says. An ε far above ẑ divides the update by
+    ε ** `root`: 1/2 where ε is inside the square root (AdaBelief, EAdam, AdaMomentum), 0 for LAMB, which rescales the
+    update afterwards. `settings` is how the probe trained (lr, eps, epochs …).
     """
 
     remedy: ClassVar[str] = "Delete it to probe again."
@@ -161,18 +107,20 @@ class ProbeResult(Record):
     range: EpsilonRange
     range_kind: RangeKind = "paper"
     optimizer: str
-    root: Positive = 1.0
+    root: Annotated[FiniteFloat, Field(ge=0)] = 1.0
     percentiles: tuple[float, float]
     layers: Annotated[list[Layer], Field(min_length=1)]
     skipped: list[str] = []
     """Parameters without optimizer state, because they got no gradient."""
+    excluded: list[str] = []
+    """Parameters that were not measured, because the probe was asked to exclude them."""
     settings: dict[str, FiniteFloat | int | str | None] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _earlier(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "root" not in data and data.get("optimizer") in INSIDE_THE_ROOT:
-            return {**data, "root": 0.5}
+        if isinstance(data, dict) and "root" not in data and data.get("optimizer") in ROOTS:
+            return {**data, "root": ROOTS[data["optimizer"]]}
         return data
 
     @model_validator(mode="after")
@@ -197,10 +145,27 @@ class ProbeResult(Record):
     @cached_property
     def histogram(self) -> Histogram:
         """All layers pooled."""
-        pooled = Histogram()
+        return functools.reduce(Histogram.merge, (layer.histogram for layer in self.layers), Histogram())
+
+    @property
+    def eps(self) -> float | None:
+        """The ε in use; None if it is unknown or 0."""
+        eps = self.settings.get("eps")
+        return float(eps) if eps else None
+
+    @cached_property
+    def by_kind(self) -> dict[Kind, Histogram]:
+        """All layers of each kind pooled, in the order of the layers, without rounding noise (see `damping.APART`)."""
+        bulk = self.histogram.percentile(self.percentiles[0])
+        pooled: dict[Kind, Histogram] = {}
         for layer in self.layers:
-            pooled = pooled.merge(layer.histogram)
-        return pooled
+            pooled[layer.kind] = pooled.get(layer.kind, Histogram()).merge(layer.histogram)
+        return {kind: without(histogram, noise_below(histogram, bulk)) for kind, histogram in pooled.items()}
+
+    @cached_property
+    def noise(self) -> list[str]:
+        """The layers that are nothing but rounding noise: their largest ẑ is below the smallest of `by_kind`."""
+        return [layer.name for layer in self.layers if layer.histogram.counts and _ends_below(layer, self.by_kind)]
 
     @property
     def paper_range(self) -> EpsilonRange:
@@ -215,15 +180,37 @@ class ProbeResult(Record):
     def lr_shift(self, eps: float) -> float:
         """Decades by which the best lr at `eps` exceeds that at a small ε, where the optimizer fully adapts.
 
-        The mean over all elements of the decades by which ε reduces their update, root · log10(1 + ε/ẑ).
+        It keeps the size of the updates: -log10 of the root mean square over all elements of (ẑ / (ẑ + ε)) ** root, the
+        factor by which ε shrinks the update of each.
         """
         _check_eps(eps, "lr_shift")
-        return self.root * self.histogram.mean(lambda z: math.log10(1 + eps / z))
+        return -0.5 * math.log10(self.histogram.mean(lambda z: (z / (z + eps)) ** (2 * self.root)))
 
     def damping(self, eps: float) -> float:
         """Mean share of ε in the denominator, ε / (ẑ + ε): 0 if nothing is damped, 1 if the optimizer is immutable."""
         _check_eps(eps, "damping")
         return self.histogram.mean(lambda z: eps / (z + eps))
+
+    def damping_by_kind(self, eps: float) -> dict[Kind, float]:
+        """Mean share of the update that ε takes in each class of tensors, 0 to 1, rounding noise left out.
+
+        ε / (ẑ + ε), or 1 - √(ẑ / (ẑ + ε)) where ε is inside the root.
+        """
+        _check_eps(eps, "damping_by_kind")
+        return {kind: share_taken(found, eps, self.root) for kind, found in self.by_kind.items() if any(found.counts)}
+
+    def harmless(self, tolerance: float = 0.01) -> float:
+        """The largest power of ten that takes at most `tolerance` of the update of every class of tensors."""
+        return min(self.harmless_by_kind(tolerance).values())
+
+    def harmless_by_kind(self, tolerance: float = 0.01) -> dict[Kind, float]:
+        """The largest power of ten that takes at most `tolerance` of the update of each class of tensors.
+
+        For optimizers with a parameter group for each class.
+        """
+        if not 0 < tolerance < 1:
+            raise UserError(f"harmless: tolerance must be above 0 and below 1, not {tolerance}.")
+        return {kind: harmless(each, self.root, tolerance) for kind, each in self.by_kind.items() if any(each.counts)}
 
     def adaptive_fraction(self, eps: float) -> float:
         """Share of all elements of ẑ above ε (Table 2): 1 is fully adaptable, 0 fully immutable."""
@@ -231,7 +218,10 @@ class ProbeResult(Record):
         return self.histogram.above(eps)
 
     def plot(self) -> go.Figure:
-        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range."""
+        """Histogram of log10 ẑ per layer and pooled, with dashed lines at the ends of the range.
+
+        An end of the paper's range that is 2 decades or more beyond the pooled one is dotted.
+        """
         from epsearch.report.figures.histogram import histogram_info, plot_histogram
 
         return plot_histogram(histogram_info(self))
@@ -243,7 +233,7 @@ class ProbeResult(Record):
 
 
 class EpochReading(Record):
-    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range by Algorithm 2."""
+    """ẑ of all elements after `epoch` epochs of training (1: after the first), and the range of ε."""
 
     epoch: Annotated[int, Field(gt=0)]
     range: EpsilonRange

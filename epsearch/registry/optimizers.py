@@ -155,7 +155,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         path="epsearch.optimizers.lamb:LAMB",
         eps_enters="outside the root: m̂ / (√v̂ + ε), then rescaled per tensor to the norm of its weights",
         note="a large eps gives normalized momentum, not α/ε; weight decay is rescaled too and does not enter v",
-        denominator="epsearch.optimizers.denominators:second_moment",
+        denominator="epsearch.optimizers.denominators:lamb",
         eps=1e-6,
     ),
     # Dampening = momentum makes b an exponential moving average (Eq. 5 with μ = γ = β₁), so that its lr

@@ -27,6 +27,12 @@ SAMPLERS: dict[str, SamplerRow] = {
     "grid": SamplerRow(None, True, True, "every cell once"),
     "random": SamplerRow("optuna.samplers:RandomSampler", True, True, "independent draws"),
     "tpe": SamplerRow("epsearch.search.tpe:sampler", True, False, "tree-structured Parzen estimator"),
+    "guided": SamplerRow(
+        "epsearch.search.guided:GuidedSampler",
+        True,
+        False,
+        "Gaussian process along the ridge of lr and eps; needs the probe",
+    ),
     "gp": SamplerRow("optuna.samplers:GPSampler", True, False, "Gaussian process"),
     "cmaes": SamplerRow("optuna.samplers:CmaEsSampler", False, False, "CMA-ES; needs the extra epsearch[cmaes]"),
     "qmc": SamplerRow("optuna.samplers:QMCSampler", False, True, "quasi-random (Sobol) sequence"),

@@ -11,8 +11,9 @@ from epsearch.core.messages import mask_url
 from epsearch.core.numbers import count
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeHistory
+from epsearch.records.widening import Widening
 from epsearch.search.results import records
-from epsearch.search.study import PLANNED
+from epsearch.search.study import PLANNED, WIDENED
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.plan import axis_kinds
@@ -44,6 +45,8 @@ def load_outcome(config: StudyConfig, studies: Mapping[str, optuna.Study], run_d
         sampler=config.engine.sampler,
         planned=main.user_attrs.get(PLANNED, 0) if main else 0,
         axes=axis_kinds(config, probe.range if probe else None),
+        lr_test=run_dir.load_lr_test() if config.search.lr == "auto" else None,
+        widenings=[Widening.model_validate(each) for each in main.user_attrs.get(WIDENED, [])] if main else [],
     )
     if outcome.best is not None and (history := run_dir.history(outcome.best.number)).exists():
         outcome = outcome.model_copy(update={"history": ProbeHistory.load(history)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -14,8 +14,9 @@ from epsearch.core.errors import UserError
 from epsearch.core.imports import load_object
 from epsearch.records.trial import Cell
 from epsearch.registry.samplers import PRUNERS, SAMPLERS
+from epsearch.search.guide import Guide
 from epsearch.study.config import StudyConfig
-from epsearch.study.space import Interval, Space, beta2_of
+from epsearch.study.space import Interval, Ridged, Space, beta2_of
 
 COMPLEMENT = "one_minus_beta2"
 """The parameter's name in Optuna: β₂ is searched log-uniformly in 1 - β₂."""
@@ -29,7 +30,9 @@ def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
     """
     found: dict[str, BaseDistribution] = {}
     for name, axis in space.items():
-        if isinstance(axis, Interval):
+        if isinstance(axis, Ridged):
+            found[name] = span(rate for rates in axis.at.values() for rate in rates)
+        elif isinstance(axis, Interval):
             if name == "beta2":
                 found[COMPLEMENT] = FloatDistribution(beta2_of(axis.high), beta2_of(axis.low), log=True)
             else:
@@ -39,6 +42,12 @@ def distributions(space: Space, *, grid: bool) -> dict[str, BaseDistribution]:
         else:
             found[name] = CategoricalDistribution(axis.values)
     return found
+
+
+def span(rates: Iterable[float]) -> FloatDistribution:
+    """A log axis that holds these learning rates."""
+    ascending = sorted(rates)
+    return FloatDistribution(ascending[0], ascending[-1], log=True)
 
 
 def cell_of(optimizer: str, parameters: Mapping[str, Any]) -> Cell:
@@ -63,8 +72,10 @@ def draws(config: StudyConfig, space: Mapping[str, BaseDistribution]) -> list[di
     return drawn
 
 
-def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSampler:
-    """The study's sampler.
+def create_sampler(
+    config: StudyConfig, seed: int, guide: Guide | None = None, space: Mapping[str, BaseDistribution] | None = None
+) -> optuna.samplers.BaseSampler:
+    """The study's sampler; `guided` needs `guide` and `space`.
 
     Raises:
         UserError: a required package is not installed.
@@ -76,6 +87,9 @@ def create_sampler(config: StudyConfig, seed: int) -> optuna.samplers.BaseSample
         arguments["constant_liar"] = True
     if config.engine.sampler == "qmc":
         arguments["scramble"] = True
+    if config.engine.sampler == "guided":
+        assert guide is not None, "the probe comes first"
+        arguments |= {"result": guide.probe, "test": guide.test, "space": space}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:

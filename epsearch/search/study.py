@@ -9,34 +9,41 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable, Sequence
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from epsearch.core.averages import mean
 from epsearch.records.listener import Best
 from epsearch.records.trial import Ending
+from epsearch.records.widening import Widening
 from epsearch.registry.optimizers import BASELINES
 from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.search.active_trial import ActiveTrial
+from epsearch.search.guide import Guide
 from epsearch.search.interference import INTERFERED, interference, is_deleted
-from epsearch.search.queue import RETRY_OF, Queued, is_done, missing_cells, retries
+from epsearch.search.queue import RETRY_OF, Queued, is_done, key_of, missing_cells, retries
 from epsearch.search.results import SEED_EPOCHS, study_name
 from epsearch.search.same_study import check_stored_identity
-from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws
+from epsearch.search.samplers import cell_of, create_pruner, create_sampler, distributions, draws, span
 from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.space import Space, cells
+from epsearch.study.widening import beyond
 
 PLANNED = "epsearch:planned"
 """User attribute of an Optuna study: the number of trials planned by the last run, including those of earlier runs."""
+
+WIDENED = "epsearch:widened"
+"""User attribute of an Optuna study: how a grid went beyond the edges of its learning rates, a list of `Widening`."""
 
 
 class SharedStudy:
     """The space of one optimizer in an Optuna study.
 
     Opening it marks the trials that a killed driver left running as lost, and determines which cells are missing.
-    Histories of ẑ and checkpoints are kept in `run_dir`.
+    Histories of ẑ and checkpoints are kept in `run_dir`. The sampler `guided` needs `guide`.
 
     Raises:
         UserError: the storage holds another study under this name.
@@ -49,6 +56,7 @@ class SharedStudy:
         optimizer: str,
         space: Space,
         run_dir: RunDirectory | None = None,
+        guide: Guide | None = None,
     ) -> None:
         self.optimizer = optimizer
         self._storage, self._run_dir = storage, run_dir
@@ -75,15 +83,18 @@ class SharedStudy:
         self._fail_lost()
         trials = self.study.get_trials(deepcopy=False)
         self.done = sum(is_done(trial) for trial in trials)
-        """Trials that earlier runs have done."""
+        """Trials that earlier runs have done, or this one before it widened the grid."""
+        self._cells = cells(space) if self._grid else []
+        self._widens = self._grid and config.search.lr == "auto" and optimizer not in BASELINES
+        self.widenings: list[Widening] = []
+        """How the grid went beyond the edges of its learning rates, in this run and earlier ones."""
         if self.independent:
-            self._queue = deque(
-                missing_cells(trials, cells(space) if self._grid else draws(config, self._distributions))
-            )
+            self._queue = deque(missing_cells(trials, self._cells or draws(config, self._distributions)))
         else:
             self._queue = deque(retries(trials, self._distributions))
-            # With the same seed, a resumed sampler would repeat its start-up points.
-            self.study.sampler = create_sampler(config, config.engine.seed + len(trials))
+            # With the same seed, a resumed sampler would repeat its start-up points; the guided one keeps no state.
+            seed = config.engine.seed + (0 if config.engine.sampler == "guided" else len(trials))
+            self.study.sampler = create_sampler(config, seed, guide, self._distributions)
         self.left = len(self._queue) + sum(trial.state == TrialState.WAITING for trial in trials)
         """Trials not yet started."""
         if not self.independent:
@@ -91,14 +102,62 @@ class SharedStudy:
         self.deleted = False
         """Whether the study was deleted from its storage during the run."""
         self.planned = self.done + self.left
-        if self.study.user_attrs.get(PLANNED) != self.planned:
-            self.study.set_user_attr(PLANNED, self.planned)
+        while self._widen(trials):  # as far as earlier runs did
+            pass
+        self._note_plan()
 
     def best(self) -> Best | None:
         """The best complete trial; of ties, the earliest."""
-        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        best = max(complete, key=lambda trial: self._sign * (trial.value or 0.0), default=None)
+        best = self._best(self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         return None if best is None else Best(best.value or 0.0, cell_of(self.optimizer, best.params))
+
+    def _best(self, complete: Iterable[FrozenTrial]) -> FrozenTrial | None:
+        return max(complete, key=lambda trial: self._sign * (trial.value or 0.0), default=None)
+
+    def widen(self) -> Widening | None:
+        """Where lr is auto and the best lr of a finished grid is at an edge, add the cells beyond it; otherwise None.
+
+        Which cells depends only on the grid's trials, so a resumed study adds the same.
+        """
+        try:
+            trials = self.study.get_trials(deepcopy=False)
+            self.done = sum(is_done(trial) for trial in trials)
+            if not self._widen(trials):
+                return None
+            self._note_plan()
+        except KeyError:
+            if not is_deleted(self.study):
+                raise
+            self._end()
+            return None
+        return self.widenings[-1]
+
+    def _widen(self, trials: Sequence[FrozenTrial]) -> bool:
+        if not self._widens or self.left or self.deleted:
+            return False
+        cells = {key_of(cell): cell for cell in self._cells}
+        best = self._best(
+            trial for trial in trials if trial.state == TrialState.COMPLETE and key_of(trial.params) in cells
+        )
+        if best is None or not (added := beyond(self._cells, cell := cells[key_of(best.params)])):
+            return False
+        self._cells += added
+        self._distributions["lr"] = span(each["lr"] for each in self._cells)
+        self._queue.extend(missing_cells(trials, added))
+        self.left = len(self._queue)
+        self.planned = self.done + self.left
+        reach = next(each["lr"] for each in reversed(added) if each["eps"] == cell["eps"])
+        self.widenings.append(Widening(lr=cell["lr"], eps=cell["eps"], reach=reach, trials=len(added)))
+        return True
+
+    def _note_plan(self) -> None:
+        """Keep the number of planned trials, and the widenings, for the report."""
+        plan: dict[str, object] = {PLANNED: self.planned}
+        if self.widenings:
+            plan[WIDENED] = [widening.model_dump() for widening in self.widenings]
+        for name, value in plan.items():
+            if self.study.user_attrs.get(name) != value:
+                self.study.set_user_attr(name, value)
 
     def ask(self) -> ActiveTrial | None:
         """Start the next trial; None if every trial is running or done."""

@@ -126,6 +126,12 @@ class StudyConfig(Section):
                 "a grid has no continuous axis; write eps: grid, or choose sampler: tpe with trials: 40.",
                 ("search", "eps"),
             )
+        if engine.sampler == "guided" and not search.needs_probe:
+            raise wrong(
+                "guided searches along the ridge that the probe finds, but with eps set there is no probe; "
+                "write eps: grid, or choose sampler: tpe.",
+                ("engine", "sampler"),
+            )
         if not SAMPLERS[engine.sampler].points:
             for key in ("eps", "lr", *(["beta2"] if self.has_beta2 else [])):
                 value = getattr(search, key)
@@ -139,6 +145,12 @@ class StudyConfig(Section):
                         ("engine", "sampler"),
                     )
         self._check_engine()
+        if search.lr == "auto" and not search.needs_probe:
+            raise wrong(
+                "auto needs the probe, which finds how the best lr changes with eps, but search.eps sets the values; "
+                "write eps: grid, or give lr, e.g. lr: {low: 1e-4, high: 1e-1}.",
+                ("search", "lr"),
+            )
         if grid:
             for key in ("lr", "eps", "sgd_lr"):
                 if isinstance(bounds := getattr(search, key), Bounds):

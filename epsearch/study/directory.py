@@ -15,6 +15,7 @@ from epsearch.core.environment import STORAGE_VARIABLE
 from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
 from epsearch.core.messages import mask_url, shown
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeResult
 from epsearch.study.config import StudyConfig
 from epsearch.study.dump import to_yaml
@@ -27,7 +28,7 @@ HEADER = "# The study of this run directory, every default written out: epsearch
 class RunDirectory:
     """`study.yaml` (resolved), `probe.json`, `study.db`, `trials.csv`, `report.html`, `figures/`, `logs/`.
 
-    Also `histograms/` if the study records them, and `checkpoints/` of running trials.
+    Also `lr_test.json` if lr is auto, `histograms/` if the study records them, and `checkpoints/` of running trials.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,6 +68,19 @@ class RunDirectory:
             UserError: the file is damaged or was edited.
         """
         return ProbeResult.load(self.probe) if self.probe.exists() else None
+
+    @property
+    def lr_test(self) -> Path:
+        """The learning-rate test."""
+        return self.path / "lr_test.json"
+
+    def load_lr_test(self) -> LrTest | None:
+        """An earlier learning-rate test; None if there is none.
+
+        Raises:
+            UserError: the file is damaged or was edited.
+        """
+        return LrTest.load(self.lr_test) if self.lr_test.exists() else None
 
     def history(self, number: int) -> Path:
         """The history of ẑ of a trial of the searched optimizer."""
@@ -209,9 +223,14 @@ class RunDirectory:
         if not self._holds_results():
             # An earlier run stopped before it computed anything, e.g. at a mistake in the study file.
             return
+        recorded = load_study(self.study, recorded=True)
+        old = identity(recorded)
+        if "range" not in recorded.probe.model_fields_set:
+            # Written by a version that had only the paper's range, which probe.json keeps.
+            del old["probe.range"]
         check_same_study(
             f"{self.path}: the study in this run directory",
-            identity(load_study(self.study, recorded=True)),
+            old,
             identity(config),
             "Undo the change to resume it, or start another study with --dir DIR or a new name.",
         )

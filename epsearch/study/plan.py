@@ -6,9 +6,21 @@ import math
 from typing import Any, Literal, NamedTuple
 
 from epsearch.records.epsilon import EpsilonRange
+from epsearch.study.box import HIGHEST, LOWEST, WIDE, Box
 from epsearch.study.config import StudyConfig
 from epsearch.study.schema.base import Bounds
-from epsearch.study.space import Axis, Interval, Points, Space, auto_beta2, beta2_decades, decades
+from epsearch.study.space import (
+    NEAREST,
+    Axis,
+    Interval,
+    Points,
+    Ridged,
+    Space,
+    auto_beta2,
+    beta2_decades,
+    decades,
+    half_decades,
+)
 
 TYPICAL_POINTS = 5
 """Assumed number of powers of ten in the range before the probe: 4 to 6 in Tables 3 and 4."""
@@ -17,14 +29,17 @@ WIDE_POINTS = 21
 """Powers of ten from 1e-10 to 1e+10, the range searched by [6] in Table 3."""
 
 
-def spaces(config: StudyConfig, found: EpsilonRange | None, batches_per_epoch: int | None) -> dict[str, Space]:
+def spaces(
+    config: StudyConfig, found: EpsilonRange | None, batches_per_epoch: int | None, box: Box | None = None
+) -> dict[str, Space]:
     """The search space of each optimizer: the searched one first, then the baselines.
 
-    `found`, the probed range, is needed if the probe finds ε; `batches_per_epoch` if β₂ is auto.
+    `found`, the probed range, is needed if the probe finds ε; `batches_per_epoch` if β₂ is auto. If lr is auto, it
+    comes from `box`; without one, the space has the right number of learning rates, but not their values.
     """
     search = config.search
-    grid = config.engine.sampler == "grid"
-    searched: dict[str, Axis] = {"lr": _axis(search.lr, grid=grid), "eps": _eps(config, found)}
+    eps = _eps(config, found)
+    searched: dict[str, Axis] = {"lr": _lr(config, eps, box), "eps": eps}
     if config.has_beta2:
         searched["beta2"] = _beta2(config, batches_per_epoch)
     return {
@@ -38,7 +53,23 @@ def axis_kinds(config: StudyConfig, found: EpsilonRange | None) -> dict[str, Lit
     # Any range and any number of batches give the same kinds of axes.
     assumed = found or EpsilonRange(lower=1e-6, upper=1e-2)
     searched = spaces(config, assumed, batches_per_epoch=1)[config.optimizer.name]
-    return {name: "interval" if isinstance(axis, Interval) else "points" for name, axis in searched.items()}
+    drawn = {name for name, axis in searched.items() if isinstance(axis, Interval)}
+    if config.engine.sampler == "guided" and "eps" not in drawn:
+        drawn -= {"lr"}  # half decades
+    return {name: "interval" if name in drawn else "points" for name in searched}
+
+
+def _lr(config: StudyConfig, eps: Axis, box: Box | None) -> Axis:
+    grid = config.engine.sampler == "grid"
+    if config.search.lr != "auto":
+        return _axis(config.search.lr, grid=grid)
+    assert not isinstance(eps, Ridged), "only lr depends on eps"
+    over = eps.values if isinstance(eps, Points) else (eps.low, eps.high)
+    if config.engine.sampler == "guided":
+        return Interval(LOWEST, HIGHEST)  # the sampler has a box of its own, which it widens
+    if not grid:
+        return Interval(1e-5, 1.0) if box is None else box.hull(over)
+    return half_decades(over, lambda _: 1e-3) if box is None else box.points(over)
 
 
 def _beta2(config: StudyConfig, batches_per_epoch: int | None) -> Axis:
@@ -86,6 +117,8 @@ class Plan(NamedTuple):
     wide: Cost
     baselines: int
     """Trials of the baselines, part of both costs."""
+    tests_lr: bool
+    """Whether this study also runs a learning-rate test."""
 
 
 def plan(config: StudyConfig, found: EpsilonRange | None) -> Plan:
@@ -100,6 +133,9 @@ def plan(config: StudyConfig, found: EpsilonRange | None) -> Plan:
         trials = _size(searched)
         assert points is not None, "a grid has points"
         wide = trials // points * WIDE_POINTS
+        if isinstance(searched["lr"], Ridged):
+            # Without a probe there is no ridge: every power of ten of lr at every ε.
+            wide = wide // NEAREST * len(WIDE.values)
     else:
         trials = wide = config.engine.trials
     probe_epochs = config.probe.epochs if config.search.needs_probe else 0
@@ -109,6 +145,7 @@ def plan(config: StudyConfig, found: EpsilonRange | None) -> Plan:
         _cost(config, trials + baselines, probe_epochs),
         _cost(config, wide + baselines, 0),
         baselines,
+        config.search.lr == "auto",
     )
 
 
@@ -118,4 +155,4 @@ def _cost(config: StudyConfig, trials: int, probe_epochs: int) -> Cost:
 
 
 def _size(space: Space) -> int:
-    return math.prod(len(axis.values) for axis in space.values() if isinstance(axis, Points))
+    return math.prod(len(axis) for axis in space.values() if not isinstance(axis, Interval))

@@ -9,10 +9,13 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from epsearch.records.epsilon import power_of_ten
+
+NEAREST = 3
+"""Values of lr that a grid tries at each ε where lr is auto."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,9 @@ class Points:
     """A finite set of values, ascending."""
 
     values: tuple[float, ...]
+
+    def __len__(self) -> int:
+        return len(self.values)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,17 @@ class Interval:
     high: float
 
 
-Axis = Points | Interval
+@dataclass(frozen=True)
+class Ridged:
+    """As many values of lr for each ε, those nearest to the expected ridge first."""
+
+    at: Mapping[float, tuple[float, ...]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.at.values())))
+
+
+Axis = Points | Interval | Ridged
 Space = Mapping[str, Axis]
 """The axes of one optimizer by name: lr, eps and beta2, or only lr for sgd_momentum."""
 
@@ -53,6 +69,21 @@ def decades(low: float, high: float) -> Points:
     if first is None or last is None or first > last:
         raise ValueError(f"{low:g} to {high:g} is not an ascending range of powers of ten")
     return Points(tuple(power_of_ten(exponent) for exponent in range(first, last + 1)))
+
+
+def half_decade(index: int) -> float:
+    """10**(index/2) as people write it: 0.001, 0.003162, 0.01 …"""
+    return float(f"{10 ** (index / 2):.4g}")
+
+
+def half_decades(eps: Sequence[float], ridge: Callable[[float], float]) -> Ridged:
+    """The `NEAREST` half decades of lr to the ridge at each ε."""
+    near: dict[float, tuple[float, ...]] = {}
+    for each in eps:
+        place = 2 * math.log10(ridge(each))
+        around = sorted(range(round(place) - NEAREST, round(place) + NEAREST + 1), key=lambda k: (abs(k - place), k))
+        near[each] = tuple(half_decade(index) for index in around[:NEAREST])
+    return Ridged(near)
 
 
 def beta2_decades(low: float, high: float) -> Points:
@@ -89,13 +120,19 @@ def cells(space: Space) -> list[dict[str, float]]:
     """Every combination of the axes' points, ordered so that any first part of it is spread over the space.
 
     The order starts in the middle. In any first part, the values of an axis occur equally often, plus or minus one.
+    Where lr depends on ε, the cells with the nearest lr to the ridge come first, then those with the second nearest.
     The order is deterministic.
 
     Raises:
         ValueError: an axis is continuous.
     """
+    lr = space.get("lr")
+    if isinstance(lr, Ridged):
+        others = cells({name: axis for name, axis in space.items() if name != "lr"})
+        return [{"lr": lr.at[cell["eps"]][rank], **cell} for rank in range(len(lr)) for cell in others]
     points: list[Sequence[float]] = []
     for name, axis in space.items():
+        assert not isinstance(axis, Ridged), "only lr depends on eps"
         if isinstance(axis, Interval):
             raise ValueError(f"{name} is continuous: it has no cells")
         points.append(axis.values)

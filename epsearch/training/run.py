@@ -10,6 +10,8 @@ import torch
 
 from epsearch.core.errors import DriverGone, StudyError, UserError
 from epsearch.optimizers import create_optimizer
+from epsearch.probing.lr_sweep import LrSweep
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeHistory, ProbeResult
 from epsearch.records.trial import Cell
 from epsearch.study.config import StudyConfig
@@ -21,7 +23,7 @@ from epsearch.training.watched import WatchedOptimizer
 
 
 class Run:
-    """One training run of a cell with one seed: a probe (`probing`) or part of a trial.
+    """One training run of a cell with one seed: the probe or learning-rate test (`probing`), or part of a trial.
 
     A custom training loop
 
@@ -30,8 +32,8 @@ class Run:
     2. iterates over `epochs()`;
     3. calls `report(metric=value)` at the end of each epoch.
 
-    The same function then serves for the probe and for every trial. To resume after a killed process or a lost
-    machine, pass a `checkpoint` to `report` and start from `restore()`.
+    The same function then serves for the probe, the learning-rate test and every trial. To resume after a killed
+    process or a lost machine, pass a `checkpoint` to `report` and start from `restore()`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Run:
         device: torch.device,
         *,
         probing: bool = False,
+        lr_sweep: LrSweep | None = None,
         recording: bool = False,
         on_report: Callable[[float], bool] = lambda _: True,
         checkpoint: TrialCheckpoint | None = None,
@@ -56,6 +59,7 @@ class Run:
             # A baseline has no ẑ.
             recording=recording and cell.eps is not None,
         )
+        self._lr_sweep = lr_sweep
         self._checkpoint = checkpoint
         self._kept_random: dict[str, Any] | None = None
         self.first_epoch = 0
@@ -64,8 +68,8 @@ class Run:
         """The seed of this run."""
         self.device = device
         """The device to train on."""
-        self.probing = probing
-        """Whether this run is the probe."""
+        self.probing = probing or lr_sweep is not None
+        """Whether this run is the probe or the learning-rate test: its reports do not count."""
         self.ended = False
         """Whether this run ended before its last epoch: pruned, diverged, or raised."""
         self.diverged = False
@@ -134,9 +138,12 @@ class Run:
             UserError: while probing or recording, epsearch cannot read this optimizer's ẑ.
         """
         self._watched.watch(optimizer, model)
+        if self._lr_sweep is not None:
+            self._lr_sweep.attach(optimizer, self.lr)
 
     def epochs(self, default: int = 20) -> Iterator[int]:
-        """Iterate over epochs 0, 1, … up to the study's `training.epochs`, or the probe's epochs while probing.
+        """Iterate over epochs 0, 1, … up to the study's `training.epochs`, or the probe's epochs while probing. A
+        learning-rate test has as many epochs as steps, and ends inside one of them.
 
         `default` applies if the study gives no number of epochs. The iteration stops early if the trial is pruned or a
         reported value is not finite. After `restore()` it starts with the epoch after the checkpoint, and Python's,
@@ -152,6 +159,8 @@ class Run:
 
     def planned_epochs(self, default: int = 20) -> int:
         """How many epochs this run trains unless it ends early."""
+        if self._lr_sweep is not None:
+            return self._lr_sweep.steps
         return self._config.probe.epochs if self.probing else (self._config.training.epochs or default)
 
     def report(self, *, checkpoint: Mapping[str, Any] | None = None, **metrics: float) -> None:
@@ -167,7 +176,7 @@ class Run:
         if (name := self.metric) not in metrics:
             given = ", ".join(metrics) or "nothing"
             raise UserError(f'run.report() was given {given}, but the study\'s metric.name is "{name}".')
-        if self.ended:
+        if self.ended or self._lr_sweep is not None:
             return
         self._reports += 1
         if all(math.isfinite(value) for value in metrics.values()):
@@ -250,3 +259,14 @@ class Run:
                 f"the loss became NaN or infinite while probing at lr {self.lr:g}; lower probe.lr and run again."
             )
         return self._watched.measure()
+
+    def lr_test(self) -> LrTest:
+        """The learning-rate test after training.
+
+        Raises:
+            UserError: no optimizer is watched, or none of its steps or losses was seen.
+            StudyError: the first loss was not finite.
+        """
+        self._watched.require()
+        assert self._lr_sweep is not None, "a run of the test"
+        return self._lr_sweep.result(beta2=self._cell.beta2, seed=self.seed, device=str(self.device))

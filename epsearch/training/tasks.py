@@ -8,18 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from epsearch.core.errors import UserError
 from epsearch.core.messages import shown
 from epsearch.optimizers import default_eps
+from epsearch.probing.lr_sweep import LrSweep
+from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
 from epsearch.study.config import StudyConfig
 from epsearch.study.schema.base import Bounds
 from epsearch.study.space import auto_beta2
 from epsearch.training.errors import translated_errors
+from epsearch.training.faults import ends_process
 from epsearch.training.log import log, log_error
 from epsearch.training.loop import train
 from epsearch.training.precision import set_precision
@@ -128,6 +132,43 @@ class StudyTasks:
             log(f"--- probe: {describe(cell)}, seed {run.seed} ---")
             self._train([run])
             return run.measure()
+
+    def lr_test(self, eps: float, beta2: float | None = None) -> LrTest:
+        """Train a few steps at `eps` while lr rises, and read from the losses which lr to try.
+
+        `beta2` defaults to the probe's.
+
+        Raises:
+            UserError: the training function watches no optimizer, or calls no `backward`.
+            StudyError: the user's code raised, or the first loss was not finite.
+            ProcessUnusable: out of memory, or a broken GPU.
+        """
+        config = self._config
+        with translated_errors():
+            if config.has_beta2 and beta2 is None:
+                beta2 = self._probe_beta2()
+            cell = Cell(optimizer=config.optimizer.name, lr=config.probe.lr, eps=eps, beta2=beta2)
+            sweep = LrSweep()
+            run = Run(config, cell, config.training.seeds[0], self._device, lr_sweep=sweep)
+            log(f"--- learning-rate test: {describe(cell)}, seed {run.seed} ---")
+            with sweep:
+                try:
+                    self._train([run])
+                except Exception as error:
+                    # Some losses reject NaN.
+                    if not sweep.late or isinstance(error, UserError) or ends_process(error) is not None:
+                        raise
+                    log_error(error)
+            return run.lr_test()
+
+    def call(self, task: str, *arguments: Any) -> Any:
+        """Run a task that comes before the trials by its name."""
+        tasks: dict[str, Callable[..., Any]] = {
+            "probe": self.probe,
+            "batches": self.batches_per_epoch,
+            "lr_test": self.lr_test,
+        }
+        return tasks[task](*arguments)
 
     def _probe_beta2(self) -> float:
         """The trials' β₂, the largest if there are several: if ε is accumulated, ẑ is proportional to 1 - β₂."""

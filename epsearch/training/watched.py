@@ -27,6 +27,7 @@ class WatchedOptimizer:
     def __init__(self, config: StudyConfig, lr: float, settings: Settings, *, probing: bool, recording: bool) -> None:
         self._config, self._lr, self._settings = config, lr, settings
         self._probing, self._recording = probing, recording
+        self._reading: dict[str, Any] = config.probe.model_dump(include={"range", "percentiles", "exclude"})
         self._watched: tuple[torch.optim.Optimizer, torch.nn.Module | None] | None = None
         self._recorder: Recorder | None = None
         self._kept_history: ProbeHistory | None = None
@@ -51,11 +52,8 @@ class WatchedOptimizer:
                 self._hook.remove()
             self._hook = unwrapped(optimizer).register_step_post_hook(self._count_step)
         if self._recording:
-            percentiles = self._config.probe.percentiles
             settings: Settings = {"lr": self._lr, **self._settings}
-            self._recorder = Recorder(
-                optimizer, model, percentiles=percentiles, settings=settings, history=self.history
-            )
+            self._recorder = Recorder(optimizer, model, **self._reading, settings=settings, history=self.history)
         self._watched = (optimizer, model)
 
     def resume(self, history: ProbeHistory | None) -> None:
@@ -99,7 +97,7 @@ class WatchedOptimizer:
         return measure(
             optimizer,
             model,
-            percentiles=self._config.probe.percentiles,
+            **self._reading,
             settings={
                 "epochs": epochs,
                 "steps": self._steps,

@@ -22,8 +22,10 @@ from epsearch.registry.engines import ENGINES
 from epsearch.registry.optimizers import ADAPTIVE, BASELINES, OPTIMIZERS
 from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
 from epsearch.registry.workloads import AUGMENTATIONS, METRICS, WORKLOADS
+from epsearch.study import file as study_file
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
+from epsearch.study.yaml import Source
 from tests.conftest import CommandLine
 from tests.report import sample
 
@@ -31,6 +33,9 @@ INSTALLED = Path(sys.executable).parent / "epsearch"
 
 VISION = "workload: {name: vision, dataset: digits, model: mlp}\n"
 SMALL = VISION + "training: {epochs: 1}\nsearch: {eps: [1e-3], lr: 1e-3, beta2: 0.999}\n"
+
+INLINE = ("--set", "engine.name=inline")
+"""Where a test needs a finished study and no worker processes."""
 
 OWN_CODE = """
 def train(run):
@@ -162,11 +167,11 @@ def test_wrong_code(workload: str, expected: str, own: CommandLine) -> None:
 
 @pytest.mark.thorough
 def test_a_metric_that_is_not_reported(own: CommandLine) -> None:
-    """The first trial ends the study, not each of them: the study file is wrong, and nothing is settled."""
+    """The first trial ends the study, not each of them: the study file is wrong, and no trial counts as done."""
     code, _, err = own("run", "s.yaml", "--set", "workload.train=code_of_mine:reports_other")
     assert code == 2
     assert err == 'epsearch: run.report() was given loss, but the study\'s metric.name is "score".\n'
-    code, out, _ = own("run", "s.yaml", "--set", "workload.train=code_of_mine:train", "--dir", "other")
+    code, out, _ = own("run", "s.yaml", *INLINE, "--dir", "other")
     assert code == 0
     assert "score 1 at" in out
 
@@ -238,10 +243,9 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("what", "remedy"), DAMAGED, ids=lambda text: text)
 def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
-    assert small("run", "s.yaml").code == 0
+    assert small("run", "s.yaml", *INLINE).code == 0
     database = small.folder / "runs" / "s" / "study.db"
     report = (small.folder / "runs" / "s" / "report.html").read_bytes()
     settings = []
@@ -261,9 +265,8 @@ def test_a_damaged_database(what: str, remedy: str, small: CommandLine) -> None:
         assert (small.folder / "runs" / "s" / "report.html").read_bytes() == report
 
 
-@pytest.mark.thorough
 def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert small("run", "s.yaml").code == 0
+    assert small("run", "s.yaml", *INLINE).code == 0
     place = small.folder / "runs" / "s"
     before = {path: path.read_bytes() for path in place.rglob("*") if path.suffix in (".csv", ".html")}
     # The variable does not lead elsewhere ...
@@ -277,6 +280,24 @@ def test_a_report_does_not_replace_trials_by_nothing(small: CommandLine, monkeyp
     message = small.refuses("report", "runs/s")
     assert f"trials.csv has 1 trial, but sqlite:///{place}/study.db has none" in message
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_study_file_is_read_once(small: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a first run and by a resumed one, which also compares it with the copy in the run directory."""
+    read: list[str] = []
+    parse = study_file.read_yaml
+
+    def counted(path: Path) -> Source:
+        read.append(str(path))
+        return parse(path)
+
+    monkeypatch.setattr(study_file, "read_yaml", counted)
+    assert small("run", "s.yaml", *INLINE).code == 0
+    assert read == ["s.yaml"]
+    read.clear()
+    assert small("run", "s.yaml", *INLINE).code == 0
+    assert read.count("s.yaml") == 1
+    assert set(read) == {"s.yaml", str(small.folder / "runs" / "s" / "study.yaml")}
 
 
 def test_wrong_directories(small: CommandLine) -> None:
@@ -496,7 +517,7 @@ def test_init_then_check(name: str, command_line: CommandLine) -> None:
     assert (code, err) == (0, "")
     study, lines = resolved(out)
     assert lines[0] == f"Run directory    {command_line.folder}/runs/{study['name']}"
-    assert lines[1].startswith("This study       25 trials")
+    assert lines[1].startswith("This study       20 trials, 201 epochs and 100 steps for the lr test")
 
 
 def test_every_name_is_listed(small: CommandLine) -> None:
@@ -549,7 +570,7 @@ def test_schema_and_version(small: CommandLine) -> None:
 
 def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     """Run, run again, report; the run's study.yaml is itself a study file of that run."""
-    code, out, err = small("run", "s.yaml")
+    code, out, err = small("run", "s.yaml", *INLINE)
     assert (code, err) == (0, "")
     assert "[1/1] adam: lr 1e-3, eps 1e-3, beta2 0.999: accuracy 0." in out
     assert "Report        runs/s/report.html" in out
@@ -565,7 +586,7 @@ def test_a_run_from_beginning_to_end(small: CommandLine) -> None:
     assert found["best"]["lr"] == 1e-3
     assert found["verdict"]["kind"] == "undecided"
 
-    assert small("run", "s.yaml", "--set", "search.lr=0.01", "--dir", "runs/other").code == 0
+    assert small("run", "s.yaml", *INLINE, "--set", "search.lr=0.01", "--dir", "runs/other").code == 0
     assert small("report", "runs/s", "runs/other") == (0, "comparison.html\n", "")
     assert "2 runs side by side" in (small.folder / "comparison.html").read_text()
     both = json.loads(small("report", "runs/s", "runs/other", "--json").out)

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from epsearch.core import commands
+from tests.conftest import INLINE
 
 REPOSITORY = Path(__file__).parents[2]
 INSTALLED = Path(sys.executable).parent / "epsearch"
@@ -63,6 +64,12 @@ KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any], list[str]]] = {
     "one lr": (PEAK, {"eps": EPS, "lr": 1e-2}, {}, ["search.lr={low", "training.seeds"]),
     "one eps": (PEAK, {"eps": 1e-4, "lr": LR}, {}, ["search.eps=grid", "training.seeds"]),
     "edges of a probed grid": (LOW_EDGES, {"lr": LR}, {}, ["search.lr={", "search.eps={", "training.seeds"]),
+    "an edge of a grid around the ridge": (
+        "return 0.9 - 0.02 * abs(lr + 2) - 0.02 * eps",
+        {"lr": "auto"},
+        {},
+        ["search.eps={", "training.seeds"],
+    ),
     "a sampler over lists": (
         LOW_EDGES,
         {"eps": [1e-6, 1e-4], "lr": [1e-3, 1e-2]},
@@ -111,7 +118,7 @@ class Shell:
             "workload": {"train": "toy:train"},
             "metric": {"name": "score", "goal": "maximize"},
             "search": {"beta2": 0.99, **search} if search.get("eps") else search,
-            "engine": engine,
+            "engine": {**INLINE, **engine},
             **more,
         }
         (self.folder / "s.yaml").write_text(yaml.safe_dump(study))
@@ -172,7 +179,9 @@ def test_advice_comes_to_an_end(shell: Shell) -> None:
 def test_the_commands_after_an_interruption(shell: Shell) -> None:
     """Printed at Ctrl-C, and by the report of what there is: both resume the same study."""
     command = shell.study(
-        "import time; time.sleep(600 if (lr, eps) == (-1, -2) else 0); " + PEAK, {"eps": EPS, "lr": LR}, {}
+        "import time; time.sleep(600 if (lr, eps) == (-1, -2) else 0); " + PEAK,
+        {"eps": EPS, "lr": LR},
+        {"name": "optuna"},
     )
     driver = subprocess.Popen(
         command.split(),
@@ -196,7 +205,7 @@ def test_the_commands_after_an_interruption(shell: Shell) -> None:
     assert report.returncode == 0, report.stderr
     (advised,) = [line for line in page_commands(shell.folder / "runs/s/report.html") if " run " in line][:1]
     assert "of 9 trials have finished: resume the study." in (shell.folder / "runs/s/report.html").read_text()
-    shell.study(PEAK, {"eps": EPS, "lr": LR}, {})
+    shell.study(PEAK, {"eps": EPS, "lr": LR}, {"name": "optuna"})
     for line in (advised, again):
         done = shell(line)
         assert done.returncode == 0, done.stderr

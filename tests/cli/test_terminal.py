@@ -12,7 +12,9 @@ from epsearch.cli import terminal as console
 from epsearch.cli.terminal import Terminal
 from epsearch.records.listener import Best
 from epsearch.records.trial import Cell, Ending
+from epsearch.records.widening import Widening
 from epsearch.study.file import load_study
+from tests.report import hostile, sample
 
 
 class Clock:
@@ -53,6 +55,15 @@ def end(terminal: Terminal, number: int, value: float | None, optimizer: str = "
     terminal.trial_ended(optimizer, number, cell(1e-2, optimizer), ending, value)
 
 
+def test_the_range_and_what_would_widen_it(terminal: Terminal) -> None:
+    terminal.probed(hostile.outcome(Path(), "noise").probe, reused=False)
+    assert printed(terminal)[0] == "range of eps: 1e-6 to 1e-2, 5 powers of ten"
+    assert printed(terminal)[1].startswith(
+        "Pooled over all elements, the range would be 1e-6 to 1e-2: this one's lower"
+    )
+    assert "comes from noise 0 (1 tensor" in printed(terminal)[1]
+
+
 def test_a_resumed_run_shows_the_best_of_all(terminal: Terminal, clock: Clock) -> None:
     """Of earlier runs too, until this one finds a better one; and of the optimizer that is searched."""
     terminal.trials_planned(20, 10, Best(0.9, cell(1e-3)))
@@ -90,3 +101,34 @@ def test_the_time_left_does_not_count_the_start_of_workers(terminal: Terminal, c
     assert printed(terminal)[-1].endswith("| best 0.5 | 40 s left")
     end(terminal, 1, 0.5)
     assert printed(terminal)[-1].endswith("| best 0.5 | 40 s left")
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "sampler", "line"),
+    [
+        (3e-3, "grid", "lr test: 3e-3 suggested at eps 1e-6; searching the 3 nearest half decades around the ridge"),
+        (3e-3, "tpe", "lr test: 3e-3 suggested at eps 1e-6; searching 3e-4 to 3e-2 around the ridge"),
+        (None, "grid", "lr test: no lr suggested (the loss fell no further {}); searching 1e-4 to 1e-1"),
+        (None, "tpe", "lr test: no lr suggested (the loss fell no further {}); searching 1e-5 to 1e0"),
+    ],
+)
+def test_a_learning_rate_test(suggestion: float | None, sampler: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
+    settings = ["search.lr=auto", f"engine.sampler={sampler}", *(["engine.trials=9"] if sampler == "tpe" else [])]
+    terminal = Terminal(Console(file=io.StringIO(), width=200), load_study(tmp_path / "s.yaml", settings))
+    terminal.lr_tested(sample.lr_test(suggestion), reused=False)
+    terminal.lr_tested(sample.lr_test(suggestion), reused=True)
+    expected = line.format("than it differs between batches")
+    assert printed(terminal) == [expected, f"{expected} (from an earlier test)"]
+
+
+def test_a_widened_grid(terminal: Terminal, clock: Clock) -> None:
+    """The trials that are added count at once."""
+    terminal.trials_planned(1, 0, None)
+    terminal.trial_started("adam", 0, cell(1e-2))
+    end(terminal, 0, 0.5)
+    terminal.widened(Widening(lr=1e-2, eps=1e-4, reach=1e-1, trials=6))
+    terminal.trial_started("adam", 1, cell(3.162e-2))
+    end(terminal, 1, 0.4)
+    assert printed(terminal)[-2] == "the best lr, 1e-2, is the highest tried at eps 1e-4: 6 more trials, up to lr 1e-1"
+    assert printed(terminal)[-1].startswith("[2/7] adam: ")

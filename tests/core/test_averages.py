@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from epsearch.core.averages import difference, mean, root_mean_square, spread
+from epsearch.core.averages import difference, mean, root_mean_square, smoothed, spread
 
 VALUES = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=10)
 ORDINARY = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=10)
@@ -38,3 +38,22 @@ def test_of_ordinary_values_they_are_the_usual_ones(values):
 def test_a_spread_beyond_the_largest_float_is_that():
     assert spread([1.7e308, -1.7e308]) == sys.float_info.max
     assert spread([1.7e308, 1.6e308]) == pytest.approx(7.07e306, rel=1e-3)
+
+
+def test_a_smoothed_constant_is_that_constant_from_the_first():
+    assert smoothed([3.0] * 5) == pytest.approx([3.0] * 5)
+    assert smoothed([]) == []
+
+
+@given(ORDINARY)
+def test_smoothed_values_are_weighted_means(values):
+    """Of which each weighs `keep` as much as the next; sorted, each is the median of its neighbors."""
+    values = sorted(values)
+    *_, last = smoothed(values, keep=0.5)
+    weights = [0.5**age for age in reversed(range(len(values)))]
+    expected = sum(weight * value for weight, value in zip(weights, values, strict=True)) / sum(weights)
+    assert last == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_outlier_does_not_count():
+    assert smoothed([1.0, 1.0, 90.0, 1.0, 1.0]) == pytest.approx([1.0] * 5)

@@ -1,6 +1,6 @@
 """What every engine must do, run on one of them: `python -m tests.engines.contract ENGINE FOLDER`.
 
-Writes what it saw to FOLDER/seen.json. One process per engine, so that Ray is started once.
+Writes the trials to FOLDER/seen.json. One process per engine, so that Ray is started once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import optuna
 import yaml
 
 import epsearch
+from epsearch.engines.base import open_engine
 from epsearch.records.listener import Listener
 from epsearch.records.trial import Cell
+from epsearch.study.file import load_study
 
 MODULE = """
 from pathlib import Path
@@ -42,6 +44,22 @@ def train(run):
             run.report(score=float("nan"))
         else:
             run.report(score=run.lr * (run.seed + 1) + epoch)
+"""
+
+AUTO_MODULE = """
+import math
+import torch
+
+def train(run):
+    torch.manual_seed(run.seed)
+    model = torch.nn.Linear(4, 1)
+    optimizer = run.optimizer(model)
+    for epoch in run.epochs():
+        for _ in range(100):
+            optimizer.zero_grad()
+            (model(torch.tensor([1.0, 0.1, 0.01, 0.001])) - 1).square().mean().backward()
+            optimizer.step()
+        run.report(score=-abs(math.log10(run.lr) + 4))
 """
 
 PRUNED_MODULE = """
@@ -80,13 +98,13 @@ def write(folder: Path, name: str, module: str, **sections: Any) -> Path:
 
 
 def seen(outcome: epsearch.Outcome) -> list[dict[str, Any]]:
-    """The trials, in the order in which they began."""
+    """The trials, in the order of their start."""
     keys = ("number", "state", "lr", "eps", "value", "seed_values", "epochs", "fail_reason", "error")
     return [{key: getattr(trial, key) for key in keys} for trial in outcome.trials]
 
 
 def run_all(engine: str, folder: Path) -> dict[str, Any]:
-    """The studies, and what came of them."""
+    """Run the studies; return their trials and logs."""
     study = write(
         folder / "mixed",
         engine,
@@ -103,6 +121,9 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
     assert first.probe is not None
     found |= {"endpoints": first.probe.range.endpoints(), "mixed": seen(first)}
     found["log"] = "".join(log.read_text() for log in sorted((run_dir / "logs").iterdir()))
+    with open_engine(load_study(study), run_dir / "logs") as opened:
+        test: epsearch.LrTest = opened.call("lr_test", 1e-6)
+        found["lr_test"] = test.model_dump()
     (folder / "mixed" / "healed").touch()
     found["healed"] = seen(epsearch.run(study, directory=run_dir))
     study = write(
@@ -114,11 +135,22 @@ def run_all(engine: str, folder: Path) -> dict[str, Any]:
         engine={"pruner": "median"},
     )
     found["pruned"] = seen(epsearch.run(study, directory=folder / "pruned" / "run"))
+    study = write(
+        folder / "auto",
+        engine,
+        AUTO_MODULE,
+        training={"epochs": 1},
+        search={"eps": "endpoints", "lr": "auto", "beta2": 0.9},
+    )
+    auto = epsearch.run(study, directory=folder / "auto" / "run")
+    assert auto.lr_test is not None
+    found |= {"suggestion": auto.lr_test.suggestion, "auto": seen(auto)}
+    found["widenings"] = [widening.model_dump() for widening in auto.widenings]
     return found
 
 
 def main() -> None:
-    """Run the studies by the engine that is named."""
+    """Run the studies on the engine named on the command line."""
     engine, folder = sys.argv[1], Path(sys.argv[2])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs

@@ -1,4 +1,4 @@
-"""A trial whose process was killed goes on from its checkpoint when the study goes on."""
+"""A trial whose process was killed continues from its checkpoint when the study is resumed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.conftest import StudyFolder
-from tests.engines.test_interruptions import trials_of
+from tests.engines.test_interruptions import START_SECONDS, trials_of
 
 EPOCHS = 6
 MODULE = """
@@ -36,7 +36,7 @@ def epochs(folder: StudyFolder) -> list[str]:
 
 
 def values(folder: StudyFolder) -> dict[float, list[float]]:
-    """The values of each epoch of the trial that is complete, by eps."""
+    """The values of each epoch of the complete trials, by eps."""
     complete = [trial for trial in trials_of(folder) if trial.state == TrialState.COMPLETE]
     return {trial.params["eps"]: list(trial.intermediate_values.values()) for trial in complete}
 
@@ -51,13 +51,13 @@ def check(folder: StudyFolder, expected: dict[float, list[float]]) -> None:
     assert found.keys() == expected.keys()
     for eps, row in expected.items():
         assert found[eps] == pytest.approx(row, rel=1e-12), "every epoch's value, those before the kill included"
-    assert list((folder.run_directory / "checkpoints").iterdir()) == [], "settled trials need no checkpoint"
+    assert list((folder.run_directory / "checkpoints").iterdir()) == [], "finished trials need no checkpoint"
 
 
 def kill_the_driver(folder: StudyFolder) -> None:
     """Start the study, and kill its driver in the first trial's fourth epoch or soon after."""
     driver = subprocess.Popen(folder.command(), cwd=folder.path, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while len(epochs(folder)) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -79,7 +79,7 @@ def test_after_the_driver_was_killed(study_folder: StudyFolder, expected: dict[f
 
 @pytest.mark.thorough
 def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """Each try gets two epochs further, and the third finishes, all in one run."""
+    """Each attempt trains two more epochs, and the third finishes, all in one run."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
     study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING)
     done = study_folder.run()
@@ -91,7 +91,7 @@ def test_a_worker_that_is_killed_again_and_again(study_folder: StudyFolder, expe
 
 @pytest.mark.thorough
 def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """A trial that died as often as a run allows is retried by the next one, from the last try's file."""
+    """A trial that died as often as a run allows is retried by the next one, from the last attempt's file."""
     killing = "if run.eps == 1e-6 and epoch in (1, 3): os.kill(os.getpid(), signal.SIGKILL)"
     study_folder.write(MODULE.format(after=killing), search={"lr": 1e-3}, training=KEEPING, engine={"max_failures": 0})
     for _ in range(3):
@@ -104,7 +104,7 @@ def test_restarts_are_counted_by_run(study_folder: StudyFolder, expected: dict[f
 
 @pytest.mark.thorough
 def test_code_that_raised_starts_again(study_folder: StudyFolder, expected: dict[float, list[float]]) -> None:
-    """It was mended since: what the old code had made of the model does not count."""
+    """The code was fixed since: a model that the old code trained is not resumed."""
     breaking = "if run.eps == 1e-6 and epoch == 2: raise ValueError"
     study_folder.write(MODULE.format(after=breaking), search={"lr": 1e-3}, training=KEEPING)
     assert study_folder.run().returncode == 0
@@ -132,7 +132,7 @@ def test_a_checkpoint_that_cannot_be_read(study_folder: StudyFolder, expected: d
 
 @pytest.mark.thorough
 def test_our_own_loop(tmp_path: Path, study_folder: StudyFolder) -> None:
-    """A declarative workload needs nothing written for it: the killed study's values are those of one left alone."""
+    """A built-in workload needs no code for it: the killed study has the values of an undisturbed one."""
     sections = {
         "workload": {"name": "vision", "dataset": "digits", "model": "mlp", "train": None},
         "training": {"epochs": 12, "checkpoint_every": 0, "precision": "float64"},
@@ -143,7 +143,7 @@ def test_our_own_loop(tmp_path: Path, study_folder: StudyFolder) -> None:
     alone = study_folder.run("--dir", str(tmp_path / "alone"))
     assert alone.returncode == 0, alone.stderr
     driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while not trials_of(study_folder) or len(trials_of(study_folder)[0].intermediate_values) < 4:
         assert time.monotonic() < deadline
         time.sleep(0.02)

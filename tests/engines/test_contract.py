@@ -28,7 +28,7 @@ ISOLATED = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     ],
 )
 def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the contract's studies did on one engine."""
+    """The results of the contract's studies on one engine."""
     engine, prefix = request.param, []
     environment = {name: value for name, value in os.environ.items() if name != "EPSEARCH_STORAGE"}
     if engine == "ray":
@@ -58,7 +58,7 @@ def test_every_cell_once_with_its_value(seen: dict[str, Any]) -> None:
     assert {trial["epochs"] for trial in done if trial["state"] == "complete"} == {4}
 
 
-def test_failures_are_told_apart(seen: dict[str, Any]) -> None:
+def test_failures_have_their_reasons(seen: dict[str, Any]) -> None:
     reasons = {(t["lr"], t["fail_reason"], t["error"]) for t in seen["mixed"] if t["state"] == "failed"}
     assert {reason for reason in reasons if reason[1] != "lost"} == {
         (0.1, "diverged", None),
@@ -83,6 +83,25 @@ def test_pruning(seen: dict[str, Any]) -> None:
     assert states == dict.fromkeys(PRUNED_LR, ("complete", 3)) | {WORST_LR: ("pruned", 1)}
 
 
+def test_lr_auto(seen: dict[str, Any]) -> None:
+    """The grid along the ridge begins above the best lr, 1e-4, and widens until that lies within."""
+    rates = sorted({trial["lr"] for trial in seen["auto"]})
+    assert seen["suggestion"] > 1e-3
+    assert {widening["reach"] < widening["lr"] for widening in seen["widenings"]} == {True}
+    assert sum(widening["trials"] for widening in seen["widenings"]) == len(seen["auto"]) - 6
+    best = max(seen["auto"], key=lambda trial: trial["value"])
+    assert best["lr"] == 1e-4
+    assert rates[0] < 1e-4
+
+
 def test_the_probe_is_the_same(seen: dict[str, Any]) -> None:
-    """One linear layer, three steps of Adam: every engine measures the same range of eps."""
-    assert seen["endpoints"] == [1e-3, 1.0]
+    """One linear layer, three steps of Adam: every engine measures the same range of eps, 1e-3 to 1 and one below."""
+    assert seen["endpoints"] == [1e-4, 1.0]
+
+
+def test_the_learning_rate_test_is_the_same(seen: dict[str, Any]) -> None:
+    """A task with an argument: one step in a worker that knows the study."""
+    test = seen["lr_test"]
+    assert (test["optimizer"], test["eps"]) == ("Adam", 1e-6)
+    assert test["settings"] == {"steps": len(test["lrs"]), "beta2": 0.9, "seed": 0, "device": "cpu"}
+    assert test["losses"][0] == pytest.approx(0.0302696, rel=1e-4)

@@ -38,7 +38,7 @@ class Engine:
         self.dispatcher = Dispatcher(self.studies, Listener())
 
     def run(self, trials: int) -> list[tuple[str, float, float | None]]:
-        """Run as many trials; their cells."""
+        """Run this many trials; return their cells."""
         found = []
         for _ in range(trials):
             assignment = self.dispatcher.ask()
@@ -57,7 +57,7 @@ def _quiet() -> None:
 
 
 def test_the_baselines_are_among_the_first(tmp_path: Path) -> None:
-    """At every moment, as large a part of theirs has begun as of the searched optimizer's, give or take a trial."""
+    """At any time, the same share of both has begun, give or take one trial."""
     order = [optimizer for optimizer, *_ in Engine(tmp_path).run(100)]
     assert len(order) == 16
     assert order[0] == "adam"
@@ -66,7 +66,7 @@ def test_the_baselines_are_among_the_first(tmp_path: Path) -> None:
 
 
 def test_a_resumed_grid_keeps_to_its_order(tmp_path: Path) -> None:
-    """However often it is interrupted, the same cells come in the same order, each once."""
+    """However often the search is interrupted, every cell runs once, in the same order."""
     (tmp_path / "whole").mkdir()
     whole = Engine(tmp_path / "whole").run(100)
     parts = []

@@ -1,4 +1,4 @@
-"""Trials that go wrong end in the state they should, and take nothing else with them."""
+"""Failed trials end in the right state and affect nothing else."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def rows(folder: StudyFolder) -> list[dict[str, str]]:
 
 
 def test_one_trial_raises(study_folder: StudyFolder) -> None:
-    """The study goes on; the next run tries that cell again, and only that one."""
+    """In the middle of the grid: the study continues, and the next run retries that cell alone."""
     module = """
         def train(run):
             for epoch in run.epochs():
-                if run.eps == 1e-6 and {broken}:
+                if run.eps == 1e-8 and {broken}:
                     raise ValueError("the dog ate it")
                 run.report(score=run.eps)
         """
@@ -42,30 +42,30 @@ def test_one_trial_raises(study_folder: StudyFolder) -> None:
     assert "Traceback" not in first.stdout + first.stderr
     assert "ValueError: the dog ate it" in (study_folder.run_directory / "logs" / "worker-0.log").read_text()
     by_eps = {row["eps"]: row for row in rows(study_folder)}
-    assert by_eps["1e-06"]["state"] == "failed"
-    assert by_eps["1e-06"]["fail_reason"] == "raised"
-    assert {by_eps["1e-08"]["state"], by_eps["0.0001"]["state"]} == {"complete"}
+    assert by_eps["1e-08"]["state"] == "failed"
+    assert by_eps["1e-08"]["fail_reason"] == "raised"
+    assert {by_eps["1e-06"]["state"], by_eps["0.0001"]["state"]} == {"complete"}
 
     study_folder.write(module.format(broken=False), search=ONE_LR)
     second = study_folder.run()
     assert second.returncode == 0, second.stderr
     assert "2 finished in earlier runs" in second.stdout
     trials = trials_of(study_folder)
-    assert [t.state for t in trials] == [TrialState.FAIL, *[TrialState.COMPLETE] * 3]
-    assert trials[3].user_attrs["retry_of"] == 0
-    assert trials[3].params == trials[0].params
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert trials[3].user_attrs["retry_of"] == 1
+    assert trials[3].params == trials[1].params
 
 
-def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:
-    """It is bounded and readable on the terminal, in the tables and as JSON, and the study ends as usual."""
+def test_an_exception_may_have_any_text(study_folder: StudyFolder) -> None:
+    """It is bounded and readable on the terminal, in the tables and as JSON; the study ends as usual."""
     study_folder.write(
         """
-        SAYS = {1e-6: "\\x1b[31m \\udcff \\0", 1e-8: "megabytes " * 300_000}
+        TEXTS = {1e-6: "\\x1b[31m \\udcff \\0", 1e-8: "megabytes " * 300_000}
 
         def train(run):
             for epoch in run.epochs():
-                if run.eps in SAYS:
-                    raise ValueError(SAYS[run.eps])
+                if run.eps in TEXTS:
+                    raise ValueError(TEXTS[run.eps])
                 run.report(score=1.7e308 * (1 - 2 * run.seed))
         """,
         search=ONE_LR,
@@ -89,22 +89,22 @@ def test_an_exception_may_say_anything(study_folder: StudyFolder) -> None:
 
 
 def test_every_trial_raises(study_folder: StudyFolder) -> None:
-    """Three failures and nothing else: the rest is not burnt, the cause is said, the cells wait for a mended module."""
+    """The study stops after three failures and reports the cause; the next run, with fixed code, trains every cell."""
     study_folder.write("def train(run):\n    raise KeyError('weights')\n")
     result = study_folder.run()
     assert result.returncode == 1
     assert "the first 3 trials all failed, the last with: KeyError: 'weights'" in result.stderr
     assert "Traceback" not in result.stderr
     study_folder.write("def train(run):\n    for _ in run.epochs():\n        run.report(score=1)\n")
-    mended = study_folder.run()
-    assert mended.returncode == 0, mended.stderr
+    fixed = study_folder.run()
+    assert fixed.returncode == 0, fixed.stderr
     complete = [t for t in trials_of(study_folder) if t.state == TrialState.COMPLETE]
     assert len(complete) == 12
     assert len({(t.params["lr"], t.params["eps"]) for t in complete}) == 12
 
 
 def test_values_that_are_not_finite(study_folder: StudyFolder) -> None:
-    """NaN in epoch 2 keeps epoch 1's value; NaN from the start is a failure called diverged, tried only once."""
+    """NaN in epoch 2 keeps epoch 1's value; NaN from the start fails the trial as diverged, without a retry."""
     study_folder.write(
         """
         import math
@@ -131,7 +131,7 @@ def test_values_that_are_not_finite(study_folder: StudyFolder) -> None:
 
 
 def test_loss_becomes_nan_in_our_loop(study_folder: StudyFolder) -> None:
-    """An absurd learning rate on the digits: those cells diverge or keep what they had, the others are complete."""
+    """An absurd learning rate on the digits diverges; the other cell is complete."""
     study = study_folder.write(
         "",
         workload={"train": None, "name": "vision", "dataset": "digits", "model": "mlp"},
@@ -204,7 +204,7 @@ def test_several_seeds(study_folder: StudyFolder) -> None:
 
 
 def test_a_trial_is_killed(study_folder: StudyFolder) -> None:
-    """As the kernel does when memory runs out: that trial is tried three times, and a new worker takes over."""
+    """As the kernel does when memory runs out: that trial is run three times, and a new worker takes over."""
     study_folder.write(
         """
         import os, pathlib, signal
@@ -268,7 +268,7 @@ QUICK = "def train(run):\n    for _ in run.epochs():\n        run.report(score=1
 
 
 def test_full_disk_while_reporting(study_folder: StudyFolder, small_disk: Path) -> None:
-    """The page does not fit: said in one message; every trial is kept and the report can be made elsewhere."""
+    """The page does not fit: one message; every trial is kept, and the report can be written elsewhere."""
     study_folder.write(QUICK)
     study_folder.run_directory = small_disk / "run"
     result = study_folder.run()
@@ -287,7 +287,7 @@ def test_full_disk_while_reporting(study_folder: StudyFolder, small_disk: Path) 
 
 
 def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) -> None:
-    """SQLite cannot write: the study stops with a message, and goes on when there is room."""
+    """SQLite cannot write: the study stops with a message, and resumes when there is room."""
     study_folder.write(
         """
         import pathlib, time
@@ -297,7 +297,7 @@ def test_full_disk_while_searching(study_folder: StudyFolder, small_disk: Path) 
             for epoch in run.epochs():
                 if tries.exists() and len(tries.read_text()) == 6 and ballast.exists():
                     time.sleep(1)  # the trial before this one is written meanwhile
-                    # Fills what is left of the disk that the study is on.
+                    # Fill the disk that the study is on.
                     with open(ballast.read_text(), "ab") as file:
                         try:
                             while True:

@@ -15,7 +15,7 @@ import pytest
 import epsearch
 from epsearch.records.trial import Trial
 from epsearch.study.file import load_study
-from tests.conftest import EPSEARCH, StudyFolder
+from tests.conftest import EPSEARCH, INLINE, StudyFolder
 
 THREE = {"search": {"eps": [1e-8, 1e-6, 1e-4], "lr": 0.01, "beta2": 0.999}}
 
@@ -27,7 +27,7 @@ def silent_optuna() -> None:
 
 def run(folder: StudyFolder, module: str, **sections: Any) -> dict[float | None, Trial]:
     """The last trial of each eps, after a run in this process."""
-    engine = {"name": "inline", **sections.pop("engine", {})}
+    engine = {**INLINE, **sections.pop("engine", {})}
     file = folder.write(module, engine=engine, **{**THREE, **sections})
     return {trial.eps: trial for trial in epsearch.run(file, directory=folder.run_directory).trials}
 
@@ -111,19 +111,21 @@ def test_sys_exit_ends_its_trial_alone(study_folder: StudyFolder) -> None:
     ids=["raised", "debugger quit", "Ctrl-C", "Ctrl-C caught by the user's code"],
 )
 def test_an_interrupt_stops_the_study(stop: str, study_folder: StudyFolder) -> None:
-    """The trial under way is lost, and the next run retries it; those before it are kept."""
+    """The running trial is lost, and the next run retries it; the one before it is kept."""
     module = f"""
         import os
         def train(run):
-            if run.eps == 1e-6 and "RESUMED" not in os.environ:
+            if run.eps == 1e-8 and "RESUMED" not in os.environ:
                 {stop.strip()}
             run.report(score=run.eps)
         """
     with pytest.raises(KeyboardInterrupt):
         run(study_folder, module)
     before = {trial.eps: trial for trial in stored(study_folder)}
-    assert before[1e-6].fail_reason == "lost"
-    assert all(trial.state == "complete" for eps, trial in before.items() if eps != 1e-6)
+    assert {eps: (trial.state, trial.fail_reason) for eps, trial in before.items()} == {
+        1e-6: ("complete", None),  # a grid starts in the middle
+        1e-8: ("failed", "lost"),
+    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESUMED", "1")
         trials = run(study_folder, module)
@@ -154,7 +156,7 @@ def test_an_interrupt_while_reporting_waits_for_the_storage(
 
 @pytest.mark.parametrize("together", [1, 3])
 def test_out_of_memory_ends_the_study(together: int, study_folder: StudyFolder) -> None:
-    """There is no other process that could go on: the trial has died, and the message says so."""
+    """No other process could continue: the trial has died, and the message names the remedy."""
     with pytest.raises(epsearch.StudyError, match=r"out of memory .*cannot continue.*engine\.name=optuna"):
         run(study_folder, "def train(run):\n    raise MemoryError('no more')", engine={"together": together})
     trials = stored(study_folder)
@@ -195,7 +197,7 @@ def test_a_breakpoint(study_folder: StudyFolder) -> None:
             breakpoint()
             run.report(score=1.0)
         """,
-        engine={"name": "inline"},
+        engine=INLINE,
         search={**THREE["search"], "eps": 1e-8},
     )
     command = [*EPSEARCH, "run", str(study_folder.path / "study.yaml"), "--dir", str(study_folder.run_directory)]
@@ -204,6 +206,24 @@ def test_a_breakpoint(study_folder: StudyFolder) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "84" in done.stdout
+
+
+def test_a_command_that_trained_ends_quietly(study_folder: StudyFolder) -> None:
+    """Torch is loaded in the driver: what its libraries leave behind is not printed as leaked."""
+    module = """
+        import torch
+
+        def train(run):
+            model = torch.nn.Linear(4, 1)
+            optimizer = run.optimizer(model)
+            for epoch in run.epochs():
+                model(torch.ones(2, 4)).sum().backward()
+                optimizer.step()
+                run.report(score=1.0)
+        """
+    study_folder.write(module, engine=INLINE, search={"eps": 1e-8, "lr": 1e-3}, training={"epochs": 1})
+    done = study_folder.run()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_training_in_lockstep(study_folder: StudyFolder) -> None:

@@ -1,4 +1,4 @@
-"""Whatever ends a study, nothing settled is lost, no cell is doubled, and the same command goes on."""
+"""Whatever ends a study, no finished trial is lost, no cell is trained twice, and the same command resumes it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 
 pytestmark = pytest.mark.thorough
+
+START_SECONDS = 300
+"""Time for a driver and its workers to start and train some epochs, on a machine that runs much else."""
 
 SLOW = """
     import time
@@ -39,17 +42,17 @@ def trials_of(folder: StudyFolder) -> list[optuna.trial.FrozenTrial]:
         return []
 
 
-def settled_cells(folder: StudyFolder) -> Counter[tuple[float, float]]:
+def finished_cells(folder: StudyFolder) -> Counter[tuple[float, float]]:
     return Counter((t.params["lr"], t.params["eps"]) for t in trials_of(folder) if is_done(t))
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
 def test_sigkill_at_random_moments(study_folder: StudyFolder, sampler: str) -> None:
-    """The driver is killed six times; in the end every cell is settled once, none lost, none doubled."""
+    """The driver is killed six times; in the end every cell has finished exactly once."""
     engine = {"workers": 2} if sampler == "grid" else {"workers": 2, "sampler": "tpe", "trials": 12}
     study_folder.write(SLOW, engine=engine)
     moments = random.Random(7)
-    settled_before: Counter[tuple[float, float]] = Counter()
+    before: Counter[tuple[float, float]] = Counter()
     kills = 0
     for _ in range(6):
         driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
@@ -57,20 +60,20 @@ def test_sigkill_at_random_moments(study_folder: StudyFolder, sampler: str) -> N
         time.sleep(moments.uniform(0.5, 6.0))
         driver.kill()
         kills += driver.wait() == -signal.SIGKILL
-        settled = settled_cells(study_folder)
-        assert settled_before <= settled, "a settled trial was lost"
-        settled_before = settled
-    assert kills >= 2, "the study was over before it could be killed"
+        cells = finished_cells(study_folder)
+        assert before <= cells, "a finished trial was lost"
+        before = cells
+    assert kills >= 2, "the study ended before it could be killed"
 
     finished = study_folder.run()
     assert finished.returncode == 0, finished.stderr
     trials = trials_of(study_folder)
-    assert len(settled_cells(study_folder)) == 12
-    assert set(settled_cells(study_folder).values()) == {1}
+    assert len(finished_cells(study_folder)) == 12
+    assert set(finished_cells(study_folder).values()) == {1}
     assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
     lost = [t for t in trials if t.state == TrialState.FAIL]
     assert all(t.user_attrs["fail_reason"] == "lost" for t in lost)
-    # Each lost cell that had been drawn was tried again.
+    # Each lost cell that had been drawn was retried.
     retried = Counter(t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs)
     assert set(retried.values()) <= {1}
     assert set(retried) == {t.number for t in lost if len(t.params) == 3 or sampler == "grid"}
@@ -81,16 +84,16 @@ def test_sigkill_at_random_moments(study_folder: StudyFolder, sampler: str) -> N
     assert trials_of(study_folder) == trials
 
 
-def wait_for_settled(folder: StudyFolder, count: int, driver: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while sum(settled_cells(folder).values()) < count:
-        assert time.monotonic() < deadline, "the study does not get on"
+def wait_for_finished(folder: StudyFolder, count: int, driver: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while sum(finished_cells(folder).values()) < count:
+        assert time.monotonic() < deadline, "the study makes no progress"
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.1)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_says_how_to_go_on(study_folder: StudyFolder, signal_number: int) -> None:
+def test_interrupt_prints_how_to_resume(study_folder: StudyFolder, signal_number: int) -> None:
     study_folder.write(SLOW)
     driver = subprocess.Popen(
         study_folder.command("--set", "training.epochs=3"),
@@ -99,9 +102,9 @@ def test_interrupt_says_how_to_go_on(study_folder: StudyFolder, signal_number: i
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for_settled(study_folder, 2, driver)
+    wait_for_finished(study_folder, 2, driver)
     driver.send_signal(signal_number)
-    _, errors = driver.communicate(timeout=30)
+    _, errors = driver.communicate(timeout=120)
     assert driver.returncode == 130
     assert "Resume with: " in errors
     assert "--set training.epochs=3" in errors
@@ -112,7 +115,7 @@ def test_interrupt_says_how_to_go_on(study_folder: StudyFolder, signal_number: i
 
 
 def test_workers_end_with_their_driver(study_folder: StudyFolder) -> None:
-    """A worker that trains for a killed driver stops within seconds, even in the middle of an epoch."""
+    """A worker that trains for a killed driver stops soon, even in the middle of an epoch."""
     study_folder.write(
         """
         import os, pathlib, time
@@ -126,15 +129,16 @@ def test_workers_end_with_their_driver(study_folder: StudyFolder) -> None:
     )
     driver = subprocess.Popen(study_folder.command(), cwd=study_folder.path, stdout=subprocess.DEVNULL)
     pid_file = study_folder.path / "pid"
-    deadline = time.monotonic() + 60
-    while not pid_file.exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + START_SECONDS
+    while not pid_file.exists():
+        assert time.monotonic() < deadline, driver.poll()
         time.sleep(0.1)
     time.sleep(0.2)
     worker = Path("/proc") / pid_file.read_text()
     assert worker.exists()
     driver.kill()
     driver.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60  # far less than its epoch
     while worker.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not worker.exists()
@@ -145,16 +149,16 @@ def test_one_driver_at_a_time(study_folder: StudyFolder) -> None:
     driver = subprocess.Popen(
         study_folder.command(), cwd=study_folder.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for_settled(study_folder, 1, driver)
+    wait_for_finished(study_folder, 1, driver)
     second = study_folder.run()
     assert second.returncode == 2
     assert "another epsearch process is running this study" in second.stderr
-    driver.communicate(timeout=60)
+    driver.communicate(timeout=START_SECONDS)
     assert driver.returncode == 0
 
 
 def test_interrupt_while_a_trial_waits_for_its_restart(study_folder: StudyFolder) -> None:
-    """It is not left running in the storage, and the next run finishes it from its checkpoint."""
+    """The trial is not left running in the storage; the next run finishes it from its checkpoint."""
     study_folder.write(
         """
         import os, signal
@@ -177,7 +181,7 @@ def test_interrupt_while_a_trial_waits_for_its_restart(study_folder: StudyFolder
     # The new process takes seconds to load torch.
     assert any("restarts (1 of 2)" in line for line in driver.stdout)
     driver.send_signal(signal.SIGINT)
-    driver.communicate(timeout=30)
+    driver.communicate(timeout=120)
     assert driver.returncode == 130
     (lost,) = trials_of(study_folder)
     assert (lost.state, lost.user_attrs["fail_reason"]) == (TrialState.FAIL, "lost")

@@ -13,6 +13,8 @@ from torch import nn
 
 from epsearch import UserError
 from epsearch.integrations.reporting import Reporting
+from epsearch.probing.lr_curve import rising_lrs
+from epsearch.probing.lr_sweep import LrSweep
 from epsearch.records.trial import Cell
 from epsearch.study.config import StudyConfig
 from epsearch.training.run import Run
@@ -192,6 +194,21 @@ def test_the_probe_reads_an_epoch(fit: Fit, tmp_path: Path) -> None:
     result = study.run.measure()
     assert result.settings["steps"] == result.settings["batches_per_epoch"] == 6
     assert result.layers[0].name == "network.0.weight"
+    assert not study.values
+
+
+@both
+def test_the_learning_rate_test_ends_the_trainer(fit: Fit, tmp_path: Path) -> None:
+    """Epochs have 6 steps; what the trainer reports does not count, and its own lr does not matter."""
+    sweep = LrSweep(30)
+    study = RecordedRun(lr_sweep=sweep)
+    with sweep:
+        fit(study.run, tmp_path)
+        pytest.fail("the trainer went on")
+    test = study.run.lr_test()
+    assert 20 < len(test.lrs) <= 30
+    assert test.lrs == rising_lrs(30)[: len(test.lrs)]
+    assert 0 < test.losses[0] < 1
     assert not study.values
 
 

@@ -268,3 +268,22 @@ def test_other_implementations_of_a_class(name, variant):
     optimizer, others = trained(name, **{variant: True})
     for p, q in zip(params, others, strict=True):
         np.testing.assert_allclose(read_z(optimizer, q), read_z(usual, p), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_root_is_the_power_of_a_large_eps_in_the_update(name):
+    """The last of ten steps on gradients of 1e-9, at two values of ε far above ẑ."""
+    options = {"weight_decay": 0.0} | ({"initial_accumulator": 0.0} if name == "yogi" else {})
+    random = np.random.default_rng(0)
+    sequence = [[1e-9 * random.standard_normal(theta.shape) for _ in range(10)] for theta in weights()]
+    sizes, roots = [], set()
+    for eps in (1e-4, 1e-2):
+        optimizer = create_optimizer(name, parameters(weights(), torch.float64), lr=LR, eps=eps, **options)
+        params = optimizer.param_groups[0]["params"]
+        step_through(optimizer, params, [each[:-1] for each in sequence])
+        before = [p.detach().clone() for p in params]
+        step_through(optimizer, params, [each[-1:] for each in sequence])
+        sizes.append(sum((p.detach() - old).norm() for p, old in zip(params, before, strict=True)))
+        roots.add(measure(optimizer).root)
+    (root,) = roots
+    assert torch.log10(sizes[0] / sizes[1]).item() / 2 == pytest.approx(root, abs=0.01)

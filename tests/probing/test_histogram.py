@@ -12,7 +12,7 @@ from epsearch.probing.bit_counts import count_bits
 from epsearch.probing.histogram import measure_layer
 from epsearch.probing.percentiles import percentile
 from epsearch.records.epsilon import nearest_power_of_ten
-from epsearch.records.probe import Histogram
+from epsearch.records.histogram import Histogram
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 TERMS = {"root": (3.7, 0.5), "plain": (0.001, 1.0), "cube root": (1.0, 1 / 3)}

@@ -17,8 +17,9 @@ from epsearch.core.errors import UserError
 from epsearch.core.files import write_atomically
 from epsearch.records.base import Record
 from epsearch.records.epsilon import EpsilonRange, power_of_ten
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import BINS_PER_DECADE, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.probe import Layer, ProbeHistory, ProbeResult
 from epsearch.records.trial import Trial
 from tests.report import sample
 
@@ -76,8 +77,8 @@ def test_share_above() -> None:
 
 def test_adaptive_fraction_needs_a_positive_eps() -> None:
     assert probe_result().adaptive_fraction(1e-8) == pytest.approx(5 / 5)
-    for eps in (0.0, -1.0, math.nan):
-        with pytest.raises(UserError, match="eps must be above 0"):
+    for eps in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(UserError, match="eps must be a finite number above 0"):
             probe_result().adaptive_fraction(eps)
 
 

@@ -1,5 +1,7 @@
 """Names and error messages that try to break pages, files and terminals."""
 
+import numpy as np
+
 from epsearch.records.outcome import Outcome
 
 from . import sample
@@ -27,6 +29,9 @@ def outcome(directory, name: str, error: str | None = None) -> Outcome:
     """A study in which everything a user can name is `name`, with a failed trial whose message is `error`."""
     probe = sample.probe(3).model_copy(update={"skipped": [name]})
     layers = [layer.model_copy(update={"name": f"{name} {index}"}) for index, layer in enumerate(probe.layers)]
+    # A tensor of noise, which sentences name.
+    noise = {"p2": 1e-15, "p98": 1e-14, "histogram": sample.histogram(np.geomspace(1e-15, 1e-14, 40)), "numel": 40}
+    layers[0] = layers[0].model_copy(update=noise)
     trials = [
         trial(0, 0.5, beta2=0.9, optimizer=name),
         trial(1, 0.6, beta2=0.99, optimizer=name, lr=1e-2),

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from epsearch.records.epsilon import EpsilonRange
+from epsearch.records.histogram import Histogram
+from epsearch.records.lr_test import LrTest
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import EpochReading, Histogram, Layer, ProbeHistory, ProbeResult
+from epsearch.records.probe import EpochReading, Layer, ProbeHistory, ProbeResult
 from epsearch.records.trial import Trial
 from epsearch.report import figures, write_report
 from epsearch.report.output import publish as module
@@ -57,6 +59,22 @@ def probe(layers: int = 8, name: str = "features.{}.weight") -> ProbeResult:
         layers=rows,
         skipped=["classifier.unused"],
         settings={"epochs": 1, "lr": 1e-3},
+    )
+
+
+def lr_test(suggestion: float | None = 3e-3, eps: float = 1e-6) -> LrTest:
+    """A curve that falls until 0.1 and then diverges, and a suggestion; None: the curve tells nothing."""
+    lrs = np.geomspace(1e-6, 30, 100)[:75]
+    return LrTest(
+        optimizer="Adam",
+        eps=eps,
+        lrs=lrs.tolist(),
+        losses=(2.3 - np.minimum(1.5, lrs / 3e-3) + (lrs / 0.2) ** 2).tolist(),
+        suggestion=suggestion,
+        low=1e-5 if suggestion is None else suggestion / 10,
+        high=1.0 if suggestion is None else suggestion * 10,
+        reason="the loss fell no further than it differs between batches" if suggestion is None else "half of the fall",
+        settings={"steps": 75},
     )
 
 

@@ -118,7 +118,7 @@ def test_a_failed_trial(kind: str, memory: Memory) -> None:
     assert study.tell(failed, Ending(kind=kind, error="why")) is None  # type: ignore[arg-type]
     (trial,) = memory.trials
     assert (trial.state, trial.user_attrs["fail_reason"], trial.user_attrs["error"]) == (TrialState.FAIL, kind, "why")
-    # This run does not try it again.
+    # This run does not retry it.
     run_rest(study)
     assert len(memory.trials) == 12
     again = memory.open()
@@ -221,7 +221,7 @@ def test_without_a_pruner_every_trial_continues(memory: Memory) -> None:
 
 
 def test_a_restarted_trial_reports_no_step_twice(memory: Memory) -> None:
-    """What its first process reported stands; the pruner is not asked about it again."""
+    """The first process's values stand; the pruner does not see those epochs again."""
     study = memory.open(training={"epochs": 3})
     active = next_trial(study)
     for value in (1.0, 2.0):

@@ -1,4 +1,4 @@
-"""The TPE of the engines suggests what Optuna's own does, and reads a finished trial once."""
+"""epsearch's TPE suggests the same values as Optuna's, and reads each finished trial once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIXED = {"lr": INTERVALS["lr"], "eps": POINTS["eps"]}
 
 
 def suggestions(sampler: TPESampler, space: dict[str, BaseDistribution], direction: str, **keywords: Any) -> list[Any]:
-    """What a sampler suggests for 120 trials, up to four at a time, of which some fail, are pruned, or tie."""
+    """A sampler's suggestions for 120 trials, up to four at a time, some of which fail, are pruned, or tie."""
     chance = random.Random(4)
     study = optuna.create_study(sampler=sampler, direction=direction, **keywords)
     running: list[optuna.Trial] = []
@@ -65,7 +65,7 @@ def test_suggests_what_optuna_suggests(
 
 
 def test_with_hyperband() -> None:
-    """Hyperband's brackets are histories of their own."""
+    """Each of Hyperband's brackets has its own history."""
     own, optunas = (
         suggestions(sampler(seed=3), INTERVALS, "minimize", pruner=optuna.pruners.HyperbandPruner(max_resource=9))
         for sampler in (CachedTPESampler, TPESampler)

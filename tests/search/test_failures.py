@@ -1,4 +1,4 @@
-"""What fails under a study is reported as what it is."""
+"""System errors during a study are reported with their cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = "What was written before is kept"
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "/x/y"), f"/x/y: No space left on device. Make room. {KEPT}"),
         (
@@ -34,20 +34,20 @@ KEPT = "What was written before is kept"
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_what_happened_is_reported(error: Exception, said: str, tmp_path: Path) -> None:
-    """Not every error of the system is a full disk, and only the storage's are the database's."""
+def test_what_happened_is_reported(error: Exception, expected: str, tmp_path: Path) -> None:
+    """A full disk is suspected only for errors of the storage."""
     (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
     with (
         pytest.raises(StudyError) as raised,
         reported(load_study(tmp_path / "s.yaml"), RunDirectory(tmp_path / "run")),
     ):
         raise error
-    assert said in str(raised.value)
+    assert expected in str(raised.value)
     assert ("disk space?" in str(raised.value)) == isinstance(error, sqlite3.Error)
 
 
-@pytest.mark.parametrize("error", [BrokenPipeError(), KeyError("a bug"), UserError("told")])
-def test_what_is_no_trouble_of_the_system_passes(error: Exception, tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [BrokenPipeError(), KeyError("a bug"), UserError("a mistake")])
+def test_other_errors_pass(error: Exception, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
     with (
         pytest.raises(type(error)) as raised,

@@ -1,4 +1,4 @@
-"""What Optuna's dashboard and API do to a study while it runs."""
+"""Changes to a running study through Optuna's dashboard and API."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from epsearch.search.storage import open_storage
-from tests.conftest import StudyFolder
-from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_settled
+from tests.conftest import INLINE, StudyFolder
+from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_finished
 
 pytestmark = pytest.mark.thorough
 
@@ -33,7 +33,7 @@ MODULE = """
 
 
 def begin(folder: StudyFolder, **sections: object) -> tuple[str, subprocess.Popen[str]]:
-    """A study of which two trials are settled and the third waits."""
+    """A study of which two trials have finished and the third waits."""
     url = f"sqlite:///{folder.run_directory}/study.db"
     folder.write(MODULE, **sections)
     (folder.path / "wait").touch()
@@ -47,9 +47,9 @@ def release(folder: StudyFolder) -> None:
 @pytest.mark.parametrize("pruner", ["none", "median"])
 @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.COMPLETE])
 def test_a_trial_is_ended_from_outside(state: TrialState, pruner: str, study_folder: StudyFolder) -> None:
-    """Its result is dropped, the rest goes on; what was marked FAIL is tried again by the next run."""
-    url, driver = begin(study_folder, engine={"pruner": pruner})
-    wait_for_settled(url, 2, driver)
+    """Its result is dropped and the others run; the next run retries what was marked FAIL."""
+    url, driver = begin(study_folder, engine={**INLINE, "pruner": pruner})
+    wait_for_finished(url, 2, driver)
     study = optuna.load_study(study_name="test", storage=open_storage(url))
     study.tell(2, state=state, values=123.0 if state == TrialState.COMPLETE else None)
     release(study_folder)
@@ -70,9 +70,9 @@ def test_a_trial_is_ended_from_outside(state: TrialState, pruner: str, study_fol
 
 
 def test_the_study_is_deleted(study_folder: StudyFolder) -> None:
-    """The baseline goes on; what is left is reported; the same command starts the deleted study again."""
-    url, driver = begin(study_folder, search={"baselines": ["sgd_momentum"]})
-    wait_for_settled(url, 1, driver)
+    """The baseline continues and is reported; the same command starts the deleted study again."""
+    url, driver = begin(study_folder, search={"baselines": ["sgd_momentum"]}, engine=INLINE)
+    wait_for_finished(url, 1, driver)
     # The second trial is the baseline's; the third is running.
     while len(trials(url)) < 2:
         time.sleep(0.1)
@@ -92,8 +92,8 @@ def test_the_study_is_deleted(study_folder: StudyFolder) -> None:
 
 
 def test_all_is_deleted(study_folder: StudyFolder) -> None:
-    url, driver = begin(study_folder)
-    wait_for_settled(url, 2, driver)
+    url, driver = begin(study_folder, engine=INLINE)
+    wait_for_finished(url, 2, driver)
     optuna.delete_study(study_name="test", storage=open_storage(url))
     release(study_folder)
     out, err = driver.communicate(timeout=120)
@@ -103,7 +103,7 @@ def test_all_is_deleted(study_folder: StudyFolder) -> None:
 
 
 def test_a_new_study_does_not_resume_the_checkpoints_of_a_deleted_one(study_folder: StudyFolder) -> None:
-    """A file under the number of a trial to come is another cell's."""
+    """A checkpoint with the number of a later trial belongs to the deleted study."""
     module = """
         import os, pathlib, signal
 

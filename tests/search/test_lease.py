@@ -143,11 +143,11 @@ def test_only_a_process_known_to_be_gone_is() -> None:
         ended = subprocess.Popen([sys.executable, "-c", ""])
         ended.wait()
         assert here._replace(pid=ended.pid).is_gone()
-        # Its number was given to another process.
+        # Its PID was reused.
         assert here._replace(started="1").is_gone()
 
 
-# --- whole drivers ---
+# --- driver processes ---
 
 SLOW = """
     import pathlib, time
@@ -180,7 +180,7 @@ def trials(url: str) -> list[optuna.trial.FrozenTrial]:
         return []
 
 
-def wait_for_settled(url: str, count: int, driver: subprocess.Popen[str]) -> None:
+def wait_for_finished(url: str, count: int, driver: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while sum(map(is_done, trials(url))) < count:
         assert time.monotonic() < deadline
@@ -189,15 +189,15 @@ def wait_for_settled(url: str, count: int, driver: subprocess.Popen[str]) -> Non
 
 
 def assert_each_cell_once(url: str) -> None:
-    settled = Counter((t.params["lr"], t.params["eps"]) for t in trials(url) if is_done(t))
-    assert len(settled) == 12
-    assert set(settled.values()) == {1}
+    cells = Counter((t.params["lr"], t.params["eps"]) for t in trials(url) if is_done(t))
+    assert len(cells) == 12
+    assert set(cells.values()) == {1}
     assert not [t for t in trials(url) if t.state in (TrialState.RUNNING, TrialState.WAITING)]
 
 
 @pytest.mark.thorough
 def test_a_job_array(storage_url: str, study_folder: StudyFolder) -> None:
-    """Four drivers that start together: one carries the study out, three say who does."""
+    """Four drivers that start together: one runs the study, three report which."""
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
     drivers = [start(study_folder, f"run-{number}") for number in range(4)]
@@ -219,7 +219,7 @@ def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_fol
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
     first = start(study_folder, "first")
-    wait_for_settled(storage_url, 2, first)
+    wait_for_finished(storage_url, 2, first)
     first.kill()
     first.communicate()
     (study_folder.path / "wait").unlink()
@@ -231,11 +231,11 @@ def test_a_driver_that_was_killed_is_resumed_at_once(storage_url: str, study_fol
 
 @pytest.mark.thorough
 def test_a_study_is_taken_over(storage_url: str, study_folder: StudyFolder) -> None:
-    """The first driver stops, also in the middle of an epoch, and nothing is lost or doubled."""
+    """The first driver stops, even in the middle of an epoch, and no trial is lost or doubled."""
     study_folder.write(SLOW, engine={"storage": storage_url})
     (study_folder.path / "wait").touch()
     first = start(study_folder, "first", background=True)
-    wait_for_settled(storage_url, 2, first)
+    wait_for_finished(storage_url, 2, first)
     second = start(study_folder, "second", "--take-over")
     _, err = first.communicate(timeout=120)
     assert first.returncode == 1

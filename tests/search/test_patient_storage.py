@@ -1,4 +1,4 @@
-"""A database that is away for a while: what was interrupted is repeated, and done once."""
+"""A database that is unreachable for a while: interrupted writes are repeated and take effect once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from epsearch.search import patient_storage
 from epsearch.search.patient_storage import PatientStorage
 from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
-from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_settled
+from tests.search.test_lease import assert_each_cell_once, start, trials, wait_for_finished
 from tests.servers import Server
 
 pytestmark = pytest.mark.thorough
 
 
 class Unreliable:
-    """A storage whose connection drops at chosen commits: before them, or after them, unheard."""
+    """A storage whose connection drops at chosen commits: before them, or after them without an answer."""
 
     def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.storage = open_storage(url)
@@ -74,7 +74,7 @@ def test_each_write_is_done_once(drops: list[str], postgresql: Server, monkeypat
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2 + [TrialState.RUNNING]
     assert study.trials[2].params == {"lr": 0.01}
     assert study.user_attrs == {"kept": 1}
-    # What others did meanwhile is no answer to an attempt of ours.
+    # A change by another process must not pass for the result of our attempt.
     optuna.load_study(storage=open_storage(str(unreliable.storage._backend.url)), study_name="x").tell(  # type: ignore[attr-defined]
         2, state=TrialState.FAIL
     )
@@ -95,7 +95,7 @@ def test_it_gives_up_in_the_end(postgresql: Server, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_server_restarts_under_a_study(postgresql: Server, study_folder: StudyFolder) -> None:
-    """Twice, and once it is away for some seconds: the study goes on, no trial is lost or doubled."""
+    """Twice, and once it is down for some seconds: the study continues, and no trial is lost or doubled."""
     url = postgresql.database()
     module = """
         import time
@@ -107,9 +107,9 @@ def test_a_server_restarts_under_a_study(postgresql: Server, study_folder: Study
         """
     study_folder.write(module, engine={"storage": url, "workers": 2}, training={"epochs": 5})
     driver = start(study_folder, "run")
-    wait_for_settled(url, 1, driver)
+    wait_for_finished(url, 1, driver)
     postgresql.restart()
-    wait_for_settled(url, 3, driver)
+    wait_for_finished(url, 3, driver)
     postgresql.server.stop()
     time.sleep(5)
     postgresql.server.start("127.0.0.1", postgresql.port)

@@ -1,4 +1,4 @@
-"""A study in a real PostgreSQL server, started here on loopback, with a password that must never be seen."""
+"""A study in a real PostgreSQL server, started here on loopback, with a password that must not be shown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def everything_written(folder: StudyFolder) -> str:
     return "".join(path.read_text(errors="replace") for path in files)
 
 
-def test_study_goes_on_in_postgresql_and_hides_the_password(server: int, study_folder: StudyFolder) -> None:
+def test_a_study_resumes_in_postgresql_and_hides_the_password(server: int, study_folder: StudyFolder) -> None:
     url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
     study_folder.write(QUICK, engine={"storage": url, "workers": 2})
     first = study_folder.run("--set", "search.lr=[1e-4,1e-3]")
@@ -59,22 +59,22 @@ def test_study_goes_on_in_postgresql_and_hides_the_password(server: int, study_f
     for secret in (PASSWORD, QUOTED):
         assert secret not in seen
 
-    # The run directory does not know the password; the environment tells it.
-    unknowing = subprocess.run([*EPSEARCH, "report", str(study_folder.run_directory)], capture_output=True, text=True)
-    assert unknowing.returncode == 2
-    assert "EPSEARCH_STORAGE" in unknowing.stderr
-    told = subprocess.run(
+    # The run directory lacks the password; the environment has it.
+    unknown = subprocess.run([*EPSEARCH, "report", str(study_folder.run_directory)], capture_output=True, text=True)
+    assert unknown.returncode == 2
+    assert "EPSEARCH_STORAGE" in unknown.stderr
+    known = subprocess.run(
         [*EPSEARCH, "report", str(study_folder.run_directory)],
         capture_output=True,
         text=True,
         env={**os.environ, "EPSEARCH_STORAGE": url},
     )
-    assert told.returncode == 0, told.stderr
-    assert "Traceback" not in told.stderr
+    assert known.returncode == 0, known.stderr
+    assert "Traceback" not in known.stderr
 
 
 def test_any_value_and_any_error_are_kept(server: int, study_folder: StudyFolder) -> None:
-    """The largest float, the smallest, and a text that PostgreSQL's own could not hold."""
+    """The largest float, the smallest, and a text that PostgreSQL's text type cannot hold."""
     url = f"postgresql+psycopg://tuner:{QUOTED}@127.0.0.1:{server}/studies"
     opened = Opened(study_folder, seeds=2, name="extremes", storage=url)
     trial = opened.train([sys.float_info.max, 5e-324], [-sys.float_info.max], kind="raised", error="\udcff \0 \x1b")

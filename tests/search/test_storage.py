@@ -10,7 +10,7 @@ OPEN = "import sys; from epsearch.search.storage import open_storage; sys.stdin.
 
 
 def test_several_open_a_new_storage_at_once(tmp_path: Path) -> None:
-    """A driver, a dashboard and a report that start together all make the tables, or find them made."""
+    """A driver, a dashboard and a report that start together all create the tables or find them."""
     for attempt in range(3):
         url = f"sqlite:///{tmp_path}/{attempt}.db"
         openers = [

@@ -1,4 +1,4 @@
-"""What the shared study keeps of a trial: its values, its epochs by seed, its error."""
+"""What the shared study stores of a trial: values, epochs by seed, error."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_seed_that_diverges_early_keeps_its_epochs_to_itself(study_folder: Stu
 
 @pytest.mark.parametrize("epochs", [None, 2], ids=["not given", "fewer than reports"])
 def test_seeds_that_report_more_often_than_planned(epochs: int | None, study_folder: StudyFolder) -> None:
-    """A user's own loop may report as often as it likes; nothing is lost."""
+    """A user's loop may report any number of times; every value is kept."""
     trial = Opened(study_folder, seeds=2, epochs=epochs).train([1, 2, 3], [4, 5, 6, 7])
     assert trial.curves == [[1, 2, 3], [4, 5, 6, 7]]
     assert trial.epochs == 7
@@ -99,7 +99,7 @@ def test_a_trial_begun_again_counts_its_epochs_once(study_folder: StudyFolder) -
 
 
 def test_wilcoxon_counts_the_epochs_that_were_trained(study_folder: StudyFolder) -> None:
-    """Its history has a value for each seed, which is no learning curve."""
+    """Its history has a value for each seed, which is not a learning curve."""
     opened = Opened(study_folder, seeds=3, pruner="wilcoxon")
     trial = opened.train([1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11])
     assert trial.epochs == 11
@@ -108,7 +108,7 @@ def test_wilcoxon_counts_the_epochs_that_were_trained(study_folder: StudyFolder)
     assert trial.curves == []
 
 
-def test_a_trial_under_way_has_no_seeds_yet(study_folder: StudyFolder) -> None:
+def test_a_running_trial_has_no_seeds_yet(study_folder: StudyFolder) -> None:
     opened = Opened(study_folder, seeds=2)
     active = opened.study.ask()
     assert active is not None

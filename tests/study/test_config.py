@@ -78,7 +78,12 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "capital letters": ("search: {eps: Grid}", "found 'Grid'. Did you mean \"grid\"?"),
     "misspelt beta2": ("search: {beta2: automatic}", "search.beta2: expected auto, a number", 'Did you mean "auto"?'),
-    "keyword where there is none": ("search: {lr: auto}", "search.lr: expected a number, a list", "found 'auto'."),
+    "keyword where there is none": ("search: {sgd_lr: auto}", "search.sgd_lr: expected a number", "found 'auto'."),
+    "auto without a probe": (
+        "search: {lr: auto, eps: [1e-8, 1e-6]}",
+        "line 2: search.lr: auto needs the probe",
+        "write eps: grid, or give lr, e.g. lr: {low: 1e-4, high: 1e-1}.",
+    ),
     "name over two lines": ('optimizer: {name: "ad\\nam"}', r"no optimizer called 'ad\nam'. Did you mean"),
     "endless name": (f"optimizer: {{name: {'a' * 500}}}", f"called '{'a' * 58}…. Choose from:"),
     "misspelt precision": (
@@ -109,7 +114,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "number with underscores": ("training: {epochs: 1_000}", "found '1_000'. Write 1000 without quotes."),
     "number for text": ("name: 5", 'line 2: name: expected text, found 5. Write "5" in quotes.'),
     "truth for a number": ("training: {epochs: true}", "training.epochs: expected a whole number, found true."),
-    "truth for an axis": ("search: {lr: false}", "search.lr: expected a number, a list", "found false."),
+    "truth for an axis": ("search: {lr: false}", "search.lr: expected auto, a number, a list", "found false."),
     "yes for a number": ("optimizer: {weight_decay: yes}", "weight_decay: expected a number, found 'yes'."),
     "not a number": ("probe: {lr: .nan}", "probe.lr: expected a finite number, found nan."),
     "infinity in a list": ("search: {eps: [1e-3, .inf]}", "search.eps.1: expected a finite number, found inf."),
@@ -204,6 +209,9 @@ WRONG: dict[str, tuple[str, ...]] = {
         "probe: {percentiles: [98, 2]}",
         "percentiles: must be ascending, e.g. [2, 98], not [98",
     ),
+    "no such range": ("probe: {range: algorithm2}", "probe.range: no range called 'algorithm2'.", "pooled, paper"),
+    "nothing to exclude": ('probe: {exclude: [""]}', "probe.exclude.0: "),
+    "one pattern": ('probe: {exclude: "*.bias"}', "probe.exclude: ", 'Write ["*.bias"].'),
     "three percentiles": ("probe: {percentiles: [2, 50, 98]}", "expected at most 2 values, found [2, 50, 98]."),
     "one percentile": ("probe: {percentiles: [2]}", "percentiles: needs at least 2 values."),
     "decay at no epoch": (
@@ -238,6 +246,11 @@ WRONG: dict[str, tuple[str, ...]] = {
         "\nengine: {sampler: cmaes, trials: 4}",
         "line 3: engine.sampler: cmaes cannot choose among given values, as search.eps: grid requires; "
         "write eps: continuous, or",
+    ),
+    "guided without a probe": (
+        "search: {eps: [1e-8, 1e-4]}\nengine: {sampler: guided, trials: 4}",
+        "line 3: engine.sampler: guided searches along the ridge that the probe finds, but with eps set there is no "
+        "probe; write eps: grid, or choose sampler: tpe.",
     ),
     "list for qmc": (
         "search: {eps: continuous, lr: [1e-3, 1e-2]}\nengine: {sampler: qmc, trials: 4}",
@@ -555,7 +568,13 @@ def random_study(draw: random.Random) -> dict[str, Any]:
                 seeds=draw.sample(range(100), 3),
                 device=draw.choice(["cpu", "cuda:1"]),
             ),
-            probe=some(epochs=3, lr=draw.random() + 1e-9, percentiles=draw.choice([[2, 98], [0, 99.5]])),
+            probe=some(
+                epochs=3,
+                lr=draw.random() + 1e-9,
+                percentiles=draw.choice([[2, 98], [0, 99.5]]),
+                range="paper",
+                exclude=["*.bias", "[0-9].weight", "{x}"],
+            ),
         ),
         "search": {
             **some(eps=axis("grid", "endpoints", *([] if grid else ["continuous"])), lr=axis()),

@@ -53,6 +53,8 @@ def test_a_password_is_not_kept(tmp_path: Path) -> None:
             ["optimizer.name=adamw", "probe.lr=0.1"],
             ['optimizer.name: was "adam", is "adamw"', "probe.lr: was 0.001, is 0.1"],
         ),
+        ([], ["probe.range=paper"], ['probe.range: was "pooled", is "paper"']),
+        ([], ["probe.exclude=[a.*]"], ['probe.exclude: was [], is ["a.*"]']),
         # As a version resolved it that trained adamw without decay unless told otherwise.
         (
             ["optimizer.name=adamw", "optimizer.weight_decay=0"],
@@ -102,6 +104,24 @@ def test_what_may_change(before: list[str], after: list[str], tmp_path: Path) ->
     take(tmp_path, *before)
     (tmp_path / "run" / "probe.json").touch()
     take(tmp_path, *after)
+
+
+OLDER = "percentiles: [2, 98]\n  range: pooled\n  exclude: []\n"
+
+
+@pytest.mark.parametrize("kind", ["pooled", "paper"])
+def test_a_study_of_an_older_version_resumes_with_either_range(kind: str, tmp_path: Path) -> None:
+    """It knew only the paper's range and had no key for it; its probe.json keeps that range."""
+    take(tmp_path)
+    (tmp_path / "run" / "probe.json").touch()
+    recorded = tmp_path / "run" / "study.yaml"
+    text = recorded.read_text()
+    assert OLDER in text
+    recorded.write_text(text.replace(OLDER, "percentiles: [2, 98]\n"))
+    take(tmp_path, f"probe.range={kind}")
+    # From then on it is as any other.
+    with pytest.raises(UserError, match=r"probe\.range: was"):
+        take(tmp_path, f"probe.range={'paper' if kind == 'pooled' else 'pooled'}")
 
 
 def test_before_anything_was_computed_all_may_change(tmp_path: Path) -> None:

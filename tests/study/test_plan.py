@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from epsearch.records.epsilon import EpsilonRange
+from epsearch.study.box import Box
 from epsearch.study.config import StudyConfig
 from epsearch.study.plan import Cost, axis_kinds, plan, spaces
-from epsearch.study.space import Interval, Points
+from epsearch.study.space import Interval, Points, cells
+from tests.report import sample
 
 
 def study(**sections: Any) -> StudyConfig:
@@ -68,6 +70,20 @@ TWO_EPS = {"eps": [1e-8, 1e-3], "lr": 0.01, "beta2": [0.9, 0.99, 0.999], "baseli
             0,
             id="bounds",
         ),
+        # 3 lr × 5 eps; without a probe there is no ridge, so 4 powers of ten of lr.
+        pytest.param(study(search={"lr": "auto"}), FIVE, 5, (15, 301), (84, 1680), 0, id="auto"),
+        pytest.param(
+            study(search={"lr": "auto", "beta2": [0.9, 0.99]}), None, 5, (30, 601), (168, 3360), 0, id="auto and beta2"
+        ),
+        pytest.param(
+            study(engine=TPE, search={"eps": "continuous", "lr": "auto"}),
+            None,
+            None,
+            (40, 801),
+            (40, 800),
+            0,
+            id="auto",
+        ),
         pytest.param(study(optimizer={"name": "adagrad"}), FIVE, 5, (20, 401), (84, 1680), 0, id="no beta2"),
     ],
 )
@@ -84,6 +100,7 @@ def test_costs(
     assert planned.study == Cost(*cost)
     assert planned.wide == Cost(*wide)
     assert planned.baselines == baselines
+    assert planned.tests_lr == (config.search.lr == "auto")
     assert planned.probed == (found is not None or not config.search.needs_probe)
 
 
@@ -108,6 +125,22 @@ def test_a_sampler() -> None:
     assert spaces(study(engine=TPE, search=search), ONE, None)["adam"]["eps"] == Points((1e-3,))
 
 
+def test_lr_around_the_ridge() -> None:
+    """A grid has three lr of its own at each ε; samplers search the hull of the box."""
+    box, auto = Box(sample.probe(), sample.lr_test()), {"lr": "auto", "beta2": 0.99}
+    epsilons = FIVE.grid()
+    space = spaces(study(search=auto), FIVE, None, box)["adam"]
+    assert space["lr"] == box.points(epsilons)
+    assert len(cells(space)) == 15
+    continuous = study(engine=TPE, search={**auto, "eps": "continuous"})
+    assert spaces(continuous, FIVE, None, box)["adam"]["lr"] == box.hull(epsilons)
+    at_points = study(engine=TPE, search=auto)
+    assert spaces(at_points, FIVE, None, box)["adam"]["lr"] == box.hull(epsilons)
+    wide = Box(sample.probe(), sample.lr_test(None))
+    assert spaces(study(search=auto), FIVE, None, wide)["adam"]["lr"] == Points((1e-4, 1e-3, 1e-2, 1e-1))
+    assert spaces(at_points, FIVE, None, wide)["adam"]["lr"] == wide.hull(epsilons)
+
+
 def test_what_the_study_gives_itself() -> None:
     search = {"eps": [1e-2, 1e-8], "lr": 0.3, "beta2": 0.95}
     assert spaces(study(search=search), None, None) == {
@@ -130,5 +163,9 @@ def test_the_kind_of_each_axis(found: EpsilonRange | None) -> None:
     assert axis_kinds(study(), found) == {"lr": "points", "eps": "points", "beta2": "points"}
     drawn = study(engine=TPE, search={"eps": "continuous", "lr": lr, "beta2": {"low": 0.9, "high": 0.999}})
     assert axis_kinds(drawn, found) == {"lr": "interval", "eps": "interval", "beta2": "interval"}
+    assert axis_kinds(study(search={"lr": "auto"}), found) == {"lr": "points", "eps": "points", "beta2": "points"}
+    assert axis_kinds(study(engine=TPE, search={"lr": "auto"}), found)["lr"] == "interval"
+    guided = study(engine={"sampler": "guided", "trials": 9}, search={"lr": "auto"})
+    assert axis_kinds(guided, found)["lr"] == "points"
     mixed = study(engine=TPE, search={"eps": "grid", "lr": lr, "beta2": 0.99})
     assert axis_kinds(mixed, found) == {"lr": "interval", "eps": "points", "beta2": "points"}

@@ -8,7 +8,19 @@ from collections import Counter
 
 import pytest
 
-from epsearch.study.space import Interval, Points, auto_beta2, beta2_decades, beta2_of, cells, decades, exponent_of
+from epsearch.study.space import (
+    Interval,
+    Points,
+    Ridged,
+    auto_beta2,
+    beta2_decades,
+    beta2_of,
+    cells,
+    decades,
+    exponent_of,
+    half_decade,
+    half_decades,
+)
 
 
 @pytest.mark.parametrize("exponent", range(-300, 301, 7))
@@ -147,6 +159,29 @@ def test_the_first_half_of_the_cells_leaves_no_gap(sizes: tuple[int, ...]) -> No
 def test_cells_begin_in_the_middle(sizes: tuple[int, ...]) -> None:
     first = next(iter(cells(grid_of(sizes)))).values()
     assert all(abs(index - (size - 1) / 2) <= 0.5 for index, size in zip(first, sizes, strict=True))
+
+
+def test_half_decades() -> None:
+    assert [half_decade(index) for index in range(-7, 3)] == [
+        *(3.162e-4, 1e-3, 3.162e-3, 1e-2, 3.162e-2, 1e-1, 0.3162, 1.0, 3.162, 10.0)
+    ]
+    ridge = {1e-6: 1.1e-3, 1e-4: 5e-3, 1e-2: 0.3}
+    assert half_decades(list(ridge), ridge.__getitem__) == Ridged(
+        {1e-6: (1e-3, 3.162e-3, 3.162e-4), 1e-4: (3.162e-3, 1e-2, 1e-3), 1e-2: (0.3162, 0.1, 1.0)}
+    )
+
+
+def test_cells_along_the_ridge() -> None:
+    """The nearest lr of every ε first, then the second nearest; within each round, spread over ε and β₂."""
+    epsilons = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    lr = half_decades(epsilons, lambda eps: 10 * eps**0.5)
+    space = {"lr": lr, "eps": Points(epsilons), "beta2": Points((0.9, 0.99))}
+    found = cells(space)
+    assert len(found) == len({tuple(cell.items()) for cell in found}) == 30
+    assert list(found[0]) == ["lr", "eps", "beta2"]
+    assert [lr.at[cell["eps"]].index(cell["lr"]) for cell in found] == [0] * 10 + [1] * 10 + [2] * 10
+    others = [{name: cell[name] for name in ("eps", "beta2")} for cell in found]
+    assert others == 3 * cells({name: space[name] for name in ("eps", "beta2")})
 
 
 def test_a_continuous_axis_has_no_cells() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from epsearch.core.errors import StudyError, UserError
 from epsearch.probing import measure
+from epsearch.probing.lr_sweep import LrSweep
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell
 from epsearch.study.config import StudyConfig
@@ -19,12 +21,13 @@ CPU = torch.device("cpu")
 CELL = Cell(optimizer="adam", lr=1e-2, eps=1e-5, beta2=0.99)
 
 
-def study(epochs: int | None = None) -> StudyConfig:
+def study(epochs: int | None = None, probe: Mapping[str, object] | None = None) -> StudyConfig:
     return StudyConfig.model_validate(
         {
             "name": "test",
             "workload": {"train": "my:train"},
             "training": {"epochs": epochs},
+            "probe": probe or {},
             "metric": {"name": "score", "goal": "maximize"},
             "optimizer": {"beta1": 0.8, "weight_decay": 0.25},
         }
@@ -157,12 +160,67 @@ def test_of_two_optimizers_side_by_side_the_last_is_watched() -> None:
     assert steps_counted(run, *both) == 5
 
 
+def test_the_study_chooses_the_range_and_what_to_exclude() -> None:
+    model = torch.nn.Linear(3, 1)
+    run = Run(study(probe={"range": "paper", "exclude": ["b*"]}), CELL, 0, CPU, probing=True)
+    steps_counted(run, run.optimizer(model))
+    result = run.measure()
+    assert result.range_kind == "paper"
+    assert result.excluded == ["bias"]
+    assert [layer.name for layer in result.layers] == ["weight"]
+    run = Run(study(probe={"exclude": ["x"]}), CELL, 0, CPU, probing=True)
+    with pytest.raises(UserError, match=r"no tensor is called 'x'\. Choose from: weight, bias"):
+        steps_counted(run, run.optimizer(model))
+
+
 def test_a_probe_that_diverged_says_what_to_do() -> None:
     run = Run(study(), CELL, 0, CPU, probing=True)
     run.optimizer(torch.nn.Linear(1, 1))
     run.report(score=math.nan)
     with pytest.raises(StudyError, match=r"probe\.lr"):
         run.measure()
+
+
+class TestLearningRateTest:
+    """A run whose lr a sweep sets: as many epochs as it needs, and no reports."""
+
+    def test_a_loop_that_knows_nothing_of_it(self) -> None:
+        sweep, reported = LrSweep(30), []
+        run = Run(study(1), CELL, 7, CPU, lr_sweep=sweep, on_report=lambda value: reported.append(value) is None)
+        assert run.probing
+        assert run.planned_epochs() == 30
+        model = torch.nn.Linear(2, 1)
+        optimizer = run.optimizer(model)
+        with sweep:
+            for epoch in run.epochs():
+                optimizer.zero_grad()
+                (model(torch.full((4, 2), 1.0 + epoch % 3)) - 5).square().mean().backward()
+                optimizer.step()
+                run.report(score=math.nan)
+        test = run.lr_test()
+        assert 10 < len(test.lrs) <= 30
+        assert (test.optimizer, test.eps) == ("Adam", 1e-5)
+        assert test.settings == {"steps": len(test.lrs), "beta2": 0.99, "seed": 7, "device": "cpu"}
+        assert not reported
+        assert not run.ended
+
+    def test_of_two_optimizers_the_one_watched_last_is_swept(self) -> None:
+        sweep = LrSweep(30)
+        run = Run(study(), CELL, 0, CPU, lr_sweep=sweep)
+        first, last = (run.optimizer(torch.nn.Linear(2, 1)) for _ in range(2))
+        for optimizer in (first, last):
+            optimizer.step()
+        assert first.param_groups[0]["lr"] == CELL.lr
+        assert last.param_groups[0]["lr"] == pytest.approx(1e-6)
+
+    def test_needs_an_optimizer_to_watch(self) -> None:
+        run = Run(study(), CELL, 0, CPU, lr_sweep=LrSweep(30))
+        with pytest.raises(UserError, match=r"run\.watch\(optimizer\)"):
+            run.lr_test()
+
+    def test_the_studys_metric_must_be_reported(self) -> None:
+        with pytest.raises(UserError, match=r'was given accuracy, but the study\'s metric.name is "score"'):
+            Run(study(), CELL, 0, CPU, lr_sweep=LrSweep(30)).report(accuracy=1.0)
 
 
 class TestRecording:

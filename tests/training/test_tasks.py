@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from epsearch.core.errors import DriverGone, ProcessUnusable, StudyError, UserError
+from epsearch.probing.lr_curve import rising_lrs
 from epsearch.records.trial import Cell, Ending
 from epsearch.study.config import StudyConfig
 from epsearch.training import faults
@@ -190,6 +191,40 @@ class TestTrials:
             log = capsys.readouterr().err
             assert log.index("--- probe: adam, lr 1e-3") < log.index("Traceback (most recent call last)")
 
+    def test_learning_rates_are_tested(self, train: bool, capsys: pytest.CaptureFixture[str]) -> None:
+        """Whatever the study's epochs, schedule and batches for a step, and with its own lr and ε."""
+        settings = {} if train else {"warmup": 1000, "lr_decay": "cosine", "accumulate": 2, "clip_norm": 1.0}
+        worker = tasks(train, seeds=[3, 4], **settings)
+        test = worker.call("lr_test", 1e-4)
+        assert 40 < len(test.lrs) <= 100
+        assert test.lrs == rising_lrs(100)[: len(test.lrs)]
+        assert (test.optimizer, test.eps) == ("Adam", 1e-4)
+        assert test.settings == {"steps": len(test.lrs), "beta2": test.settings["beta2"], "seed": 3, "device": "cpu"}
+        assert "--- learning-rate test: adam" in capsys.readouterr().err
+        assert worker.call("lr_test", 1e-4) == test, "the first left something behind"
+        assert worker.call("lr_test", 1e-4, 0.5).settings["beta2"] == 0.5
+        assert kinds(worker.trials(CELLS, go_on)) == ["finished"] * 3
+
+    def test_what_raises_at_a_high_lr_ends_the_test(
+        self, train: bool, script: type[Script], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Some losses reject NaN. At a low lr the code is wrong."""
+        script.raises = staticmethod(lambda _lr, _seed, epoch: ValueError("NaN") if epoch == 60 else None)
+        if train:
+            assert len(tasks(train).lr_test(1e-4).lrs) == 60
+            assert "ValueError: NaN" in capsys.readouterr().err
+        script.raises = staticmethod(lambda _lr, _seed, epoch: ValueError("mine") if epoch == 2 else None)
+        with pytest.raises(StudyError, match="ValueError: mine"):
+            tasks(train).lr_test(1e-4)
+
+    @pytest.mark.parametrize(("error", "reason"), named(OF_THE_PROCESS))
+    def test_what_ends_the_process_while_testing(
+        self, train: bool, error: BaseException, reason: str, script: type[Script]
+    ) -> None:
+        script.raises = staticmethod(lambda _lr, _seed, epoch: error if epoch == (60 if train else 2) else None)
+        with pytest.raises(ProcessUnusable, match=f"^{reason}"):
+            tasks(train).lr_test(1e-4)
+
     @pytest.mark.parametrize(("error", "reason"), named(OF_THE_PROCESS))
     def test_what_ends_the_process_while_probing(
         self, train: bool, error: BaseException, reason: str, script: type[Script]
@@ -197,6 +232,12 @@ class TestTrials:
         script.raises = staticmethod(lambda *_: error)
         with pytest.raises(ProcessUnusable, match=f"^{reason}"):
             tasks(train).probe()
+
+
+def test_learning_rates_are_tested_in_half_precision() -> None:
+    """The scaler's factor of 65536 is not in the losses."""
+    test = tasks(train=False, precision="float16").lr_test(1e-4)
+    assert 0.1 < max(test.losses[:10]) < 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

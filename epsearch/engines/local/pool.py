@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from epsearch.core.environment import without_storage
+from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import StudyError
 from epsearch.records.trial import Ending
 from epsearch.study.config import StudyConfig
@@ -53,7 +53,7 @@ class Worker:
         self._task, self._deadline = 0, float("inf")
         self.connection, theirs = multiprocessing.Pipe()
         log.parent.mkdir(exist_ok=True)
-        with theirs, log.open("a+b") as output:
+        with theirs, log.open("a+b") as output, no_storage_variable():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "epsearch.engines.local.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -62,7 +62,7 @@ class Worker:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for the driver, which ends its workers in order.
                 start_new_session=True,
-                env={**without_storage(os.environ), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         try:
             self._send(config.without_storage())

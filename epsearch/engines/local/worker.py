@@ -124,6 +124,10 @@ class _Worker:
         """Probe."""
         return self._tasks.probe()
 
+    def lr_test(self, *arguments: Any) -> Any:
+        """Test learning rates."""
+        return self._tasks.lr_test(*arguments)
+
     def batches(self) -> int:
         """Count the batches of an epoch."""
         return self._tasks.batches_per_epoch()

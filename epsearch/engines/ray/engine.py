@@ -7,13 +7,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ray
 from ray import tune
 
 from epsearch.core.errors import ProcessUnusable, StudyError, UserError
 from epsearch.core.messages import one_line
+from epsearch.engines.base import Task
 from epsearch.engines.dispatcher import Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.logs import Logs
@@ -45,7 +46,7 @@ class RayEngine:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def call(self, task: Literal["probe", "batches"]) -> Any:
+    def call(self, task: Task, *arguments: Any) -> Any:
         """Run a task where a trial would run, with a trial's resources.
 
         Raises:
@@ -60,7 +61,7 @@ class RayEngine:
             max_calls=1,  # a new process for each task: an unusable one must not train again
         )(run_task)
         for _ in range(engine.max_failures + 1):
-            result, printed = self._result(task, remote.remote(self._study, task))
+            result, printed = self._result(task, remote.remote(self._study, task, *arguments))
             self._logs.write(task, printed)
             if not isinstance(result, ProcessUnusable):
                 break
@@ -84,13 +85,13 @@ class RayEngine:
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""
-        settled, left = sum(study.done for study in studies), sum(study.left for study in studies)
+        earlier, left = sum(study.done for study in studies), sum(study.left for study in studies)
         if not left:
             return
         if (warning := patches.unsupported()) is not None:
             listener.stage(warning)
         self._connect()
-        metered = Metered(listener, self._config, settled, left)
+        metered = Metered(listener, self._config, earlier, left)
         driver = TuneDriver(Dispatcher(studies, metered), self._config, self._logs, metered, self._watch)
         try:
             with Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="epsearch-tune-") as folder:

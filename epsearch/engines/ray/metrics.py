@@ -15,15 +15,15 @@ class Metered(Relay):
     """Counts trials and epochs, and passes every event on to `listener`.
 
     - `epsearch_trials{study, state}`: trials of this run by state (running, finished, pruned, diverged, raised,
-      died); trials that earlier runs have done (settled); trials not yet started (left).
+      died); trials finished by earlier runs (earlier); trials not yet started (left).
     - `epsearch_epochs_total{study}`: epochs trained; epochs per second are its `rate()`.
     - `epsearch_best_value{study, optimizer}`: the best value of this run's trials.
     """
 
-    def __init__(self, listener: Listener, config: StudyConfig, settled: int, left: int) -> None:
+    def __init__(self, listener: Listener, config: StudyConfig, earlier: int, left: int) -> None:
         super().__init__(listener)
         self._sign = 1 if config.goal == "maximize" else -1
-        self._states = Counter(settled=settled, left=left, running=0)
+        self._states = Counter(earlier=earlier, left=left, running=0)
         self._best: dict[str, float] = {}
         tags = {"study": config.name}
         self._trials = metrics.Gauge("epsearch_trials", "Trials by state.", ("study", "state"))

@@ -19,15 +19,11 @@ TaskError = UserError | StudyError | ProcessUnusable
 """Errors that are sent to the driver instead of raised."""
 
 
-def run_task(study: StudyConfig, task: str) -> tuple[Any, str]:
+def run_task(study: StudyConfig, task: str, *arguments: Any) -> tuple[Any, str]:
     """The result of a task, or its error; and what it printed."""
 
-    def work() -> Any:
-        tasks = study_tasks(study)
-        return tasks.probe() if task == "probe" else tasks.batches_per_epoch()
-
     process = os.getpid()
-    result = catch_errors(work)
+    result = catch_errors(lambda: study_tasks(study).call(task, *arguments))
     if os.getpid() != process:  # a child that the user's code forked
         os._exit(0)
     return result, captured_output().take()

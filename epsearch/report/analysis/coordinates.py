@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from epsearch.records.histogram import BINS_PER_DECADE
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import BINS_PER_DECADE
 from epsearch.report.analysis.sgd_rate import INSIDE_THE_ROOT
 from epsearch.report.analysis.surface import Floats
 
@@ -22,6 +22,9 @@ SHIFTS = (-2, -1, 0, 1)
 
 STEP = 0.05
 """Resolution of ε in decades: the means over ẑ are interpolated between."""
+
+PLAIN = -math.log(4)
+"""Log of the prior odds that the probed damping explains nothing."""
 
 DECADES = 4.0
 """Decades of ε that count as much as all of the damping, where the damping explains nothing."""
@@ -50,7 +53,9 @@ class Coordinates:
         self._tables = [_means(self._grid, z, share, root) for z, share in levels]
         # The values may also follow log10 ε itself, with a ridge as expected or none.
         plain = (self._grid - low) / DECADES
-        self._tables += [(shift, plain) for shift, _ in self._tables[1:3]] + [(0.0 * plain, plain)]
+        others = [(shift, plain) for shift, _ in self._tables[1:3]] + [(0.0 * plain, plain)]
+        self.doubts = [0.0] * len(self._tables) + [PLAIN if outcome.probe else 0.0] * len(others)
+        self._tables += others
 
     def of(self, cells: Sequence[Point]) -> list[Floats]:
         """δ without its unknown constant, u, and log10(1 - β₂): (cells, 3) for each hypothesis."""

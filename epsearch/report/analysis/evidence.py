@@ -9,7 +9,7 @@ from epsearch.records.outcome import Outcome
 from epsearch.records.trial import Trial, best_trial
 from epsearch.report.analysis.advice import Advice, bounds, resume
 from epsearch.report.analysis.cells import state_of
-from epsearch.report.analysis.next_steps import FEW, given_beta2
+from epsearch.report.analysis.next_steps import FEW, given_beta2, given_without_probe
 
 DONE = 0.9
 """Share of the planned trials that must have finished before a verdict."""
@@ -24,8 +24,8 @@ def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial])
     ended = [trial for trial in arm if state_of(trial) in ("complete", "pruned", "diverged")]
     # Failed trials count as finished: otherwise a cell that always raises would block the verdict.
     given_up = {_at(trial) for trial in arm if trial.fail_reason in ("raised", "died")} - {_at(each) for each in ended}
-    under_way = sum(trial.state in ("running", "waiting") for trial in arm)
-    planned = max(len(ended) + under_way, outcome.planned - len(given_up))
+    running = sum(trial.state in ("running", "waiting") for trial in arm)
+    planned = max(len(ended) + running, outcome.planned - len(given_up))
     if len(ended) < DONE * planned:
         return resume(f"Only {len(ended)} of {count(planned, 'trial')} have finished: resume the study.")
     if not complete:
@@ -72,7 +72,7 @@ def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advic
         return Advice(text, (f"search.eps={'grid' if outcome.sampler == 'grid' else 'continuous'}",), "eps")
     eps = complete[0].eps or outcome.probe.range.lower
     setting, word = bounds("eps", eps / 10, eps * 10)
-    return Advice(text, (setting, *given_beta2(complete)), word)
+    return Advice(text, (setting, *given_without_probe(outcome, complete)), word)
 
 
 def ends_of_eps(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:

@@ -15,6 +15,10 @@ from epsearch.report.analysis.profile import Profile, Row
 from epsearch.report.analysis.sgd_rate import sgd_rate
 from epsearch.report.analysis.values import Kind, amount
 
+WIDENING = ("grid", "guided")
+"""Samplers that go beyond the edges of their learning rates where lr is auto."""
+
+
 FEW = 20
 """Trials to suggest where a sampler ran only one."""
 
@@ -73,7 +77,7 @@ def _baseline(outcome: Outcome, best: Row, found: Profile, baseline: Comparison 
 def _wider_lr(outcome: Outcome, arm: Sequence[Trial], found: Profile) -> list[Advice]:
     """Widen lr where an ε has its best lr at an edge of those tried."""
     edge = [row for row in found.rows if row.state == "edge"]
-    if not edge:
+    if not edge or (outcome.lr_test is not None and outcome.sampler in WIDENING):
         return []
     rates = sorted({trial.lr for trial in arm if trial.lr is not None})
     middle = math.sqrt(rates[0]) * math.sqrt(rates[-1])
@@ -90,11 +94,11 @@ def _wider_lr(outcome: Outcome, arm: Sequence[Trial], found: Profile) -> list[Ad
 
 def _wider_eps(kind: Kind, outcome: Outcome, arm: Sequence[Trial], found: Profile) -> list[Advice]:
     """Widen ε where only its last value is the best."""
-    if kind in ("indifferent", "undecided"):
+    if kind == "indifferent":
         return []
     rows, values = found.rows, sorted({trial.eps for trial in arm if trial.eps is not None})
-    at_low = found.best == 0 and rows[1].state != "equal"
-    at_high = found.best == len(rows) - 1 and rows[-2].state != "equal"
+    at_low = found.best == 0 and rows[1].behind > rows[1].error
+    at_high = found.best == len(rows) - 1 and rows[-2].behind > rows[-2].error
     if not (at_low or at_high):
         return []
     probed = outcome.probe.range if outcome.probe is not None else None
@@ -107,9 +111,17 @@ def _wider_eps(kind: Kind, outcome: Outcome, arm: Sequence[Trial], found: Profil
         else "edge of those tried: a better one may lie beyond."
     )
     setting, word = bounds("eps", low, high)
-    beta2 = given_beta2(arm) if outcome.probe is not None else ()
     columns = len({(trial.lr, trial.beta2) for trial in arm}) if outcome.sampler == "grid" else len(arm)
-    return [priced(Advice(where, (setting, *beta2), word), outcome, columns)]
+    return [priced(Advice(where, (setting, *given_without_probe(outcome, arm)), word), outcome, columns)]
+
+
+def given_without_probe(outcome: Outcome, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """The settings of what `auto` finds by the probe, for a study that gives ε instead: the tried β₂ and lr."""
+    if outcome.probe is None:
+        return ()
+    rates = sorted({trial.lr for trial in trials if trial.lr is not None})
+    lr = (bounds("lr", rates[0], rates[-1])[0],) if outcome.lr_test is not None else ()
+    return (*lr, *given_beta2(trials))
 
 
 def given_beta2(trials: Sequence[Trial]) -> tuple[str, ...]:

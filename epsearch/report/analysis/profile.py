@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,8 +51,8 @@ class Row:
     """One power of ten of ε.
 
     `value` is the best value over lr and β₂, between `low` and `high` with 95 % confidence; `lr` and `beta2` are where.
-    `behind` is how far it falls short of the best ε, at most `at_most` with 95 % confidence. `state`: equal to the best,
-    worse (with 97.5 % confidence), unknown, or edge: the best lr is at an edge of those tried.
+    `behind` is how far it falls short of the best ε, at most `at_most` with 95 % confidence. `state`: equal to the
+    best, worse (with 97.5 % confidence), unknown, or edge: the best lr is at an edge of those tried.
     `damping` is the probe's, None without one.
     """
 
@@ -99,6 +99,7 @@ class _Study:
         self._best = max(self._score(trial) for trial in self._complete)
         self._coordinates = Coordinates(outcome)
         self._metric, self._probe = outcome.metric, outcome.probe
+        self._is_grid = outcome.sampler == "grid"
 
     def _score(self, trial: Trial) -> float:
         """The value in units of the largest, higher for better trials."""
@@ -127,7 +128,9 @@ class _Study:
         seeds += [1] * len(gone)
         examples = examples_of([seed for trial in self._complete for seed in trial.seed_values], self._metric)
         noise = self._noise([self._complete[index] for index, _ in kept], short[[index for index, _ in kept]], examples)
-        surface = Surface(self._coordinates.of(cells), np.array(values), np.array(seeds, dtype=float), noise)
+        surface = Surface(
+            self._coordinates.of(cells), np.array(values), np.array(seeds, dtype=float), noise, self._coordinates.doubts
+        )
         counts = {power: len(window[power]) + sum(other == power for _, other in gone) for power in rows}
         return self._judged(surface, bent, centers, reference, counts, examples)
 
@@ -168,13 +171,14 @@ class _Study:
         counts: Mapping[int, int],
         examples: int | None,
     ) -> Profile:
-        low, high = (math.log10(end([trial.lr or 1.0 for trial in self._arm])) for end in (min, max))
+        bounds = self._bounds(centers)
         beta2s = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None}) or [None]
         powers = sorted(centers)
         optima: list[Point] = []
         for power in powers:
             base = float(self._coordinates.of([(1.0, 10.0**power, None)])[reference][0, 0])
             near = np.arange(-1.0, 1.01, 0.25) + centers[power] - base
+            low, high = bounds[power]
             lrs = near[(near >= low - 1e-6) & (near <= high + 1e-6)]
             lrs = lrs if len(lrs) else np.clip(near[[4]], low, high)
             candidates = [(10.0**lr, 10.0**power, beta2) for lr in lrs for beta2 in beta2s]
@@ -190,7 +194,10 @@ class _Study:
         at_most = np.quantile(behind, CONFIDENCE, axis=0)
         tolerance = min(max(SMALL * size, self._cost_of_half_a_decade(surface, bent, optima[best])), LARGE * size)
         # A quarter of a decade is the resolution of the optimum.
-        edge = [math.log10(lr) < low + 0.26 or math.log10(lr) > high - 0.26 for lr, _, _ in optima]
+        edge = [
+            not bounds[power][0] + 0.26 < math.log10(lr) < bounds[power][1] - 0.26
+            for power, (lr, _, _) in zip(powers, optima, strict=True)
+        ]
         # Those of the neighbours count, since the model learns from them too.
         around = [sum(counts.get(power + step, 0) for step in (-1, 0, 1)) for power in powers]
         enough = min(ENOUGH, max(around))
@@ -213,8 +220,17 @@ class _Study:
             for row in range(kept)
         )
         within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
-        bounds = (self._clamped(each) for each in (within, surface.sigma, tolerance))
-        return Profile(rows, best, *bounds, examples=examples, pruned=self._pruned(powers))
+        amounts = (self._clamped(each) for each in (within, surface.sigma, tolerance))
+        return Profile(rows, best, *amounts, examples=examples, pruned=self._pruned(powers))
+
+    def _bounds(self, powers: Iterable[int]) -> dict[int, tuple[float, float]]:
+        """log10 of the smallest and largest lr tried: by the power of ten of ε for a grid, of all for a sampler."""
+        tried: dict[int, list[float]] = {power: [] for power in powers}
+        for trial in self._arm:
+            for power in [_power(trial)] if self._is_grid else tried:
+                if power in tried:
+                    tried[power].append(math.log10(trial.lr or 1.0))
+        return {power: (min(lrs), max(lrs)) for power, lrs in tried.items()}
 
     def _pruned(self, powers: Sequence[int]) -> tuple[bool, bool]:
         beyond = ([], [])  # type: tuple[list[Trial], list[Trial]]

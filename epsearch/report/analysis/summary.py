@@ -6,16 +6,19 @@ from collections import Counter
 
 from epsearch.core.averages import difference
 from epsearch.core.messages import listed, one_line
-from epsearch.core.numbers import count, label
+from epsearch.core.numbers import count, label, rounded
 from epsearch.records.outcome import Outcome
+from epsearch.records.outliers import explain_ranges
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.figures.baseline import BASELINE
 from epsearch.report.figures.literature import LITERATURE
+from epsearch.study.box import Box
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Plain text, not escaped: the range, the trials by state, the best trial, the baseline."""
-    return [text for text in (_range(outcome), _states(outcome), _best(outcome), _baseline(outcome)) if text]
+    """Plain text, not escaped: the range, why the paper's differs, the lr test, the trials, the best ones."""
+    parts = (_range, _why, _lr_test, _states, _best, widened, _baseline)
+    return [text for part in parts if (text := part(outcome))]
 
 
 def _range(outcome: Outcome) -> str:
@@ -29,6 +32,40 @@ def _range(outcome: Outcome) -> str:
         f"A probe{after} found the useful range of ε: {label('eps', found.lower)} to "
         f"{label('eps', found.upper)}, {count(points, 'power')} of ten, where searches in the literature "
         f"try up to {LITERATURE}."
+    )
+
+
+def _why(outcome: Outcome) -> str:
+    return "" if outcome.probe is None else explain_ranges(outcome.probe)
+
+
+def _lr_test(outcome: Outcome) -> str:
+    test = outcome.lr_test
+    if test is None:
+        return ""
+    if test.suggestion is None:
+        return f"A learning-rate test suggested no α, so a wide range was searched: {one_line(test.reason)}."
+    at = f" at ε {rounded('eps', test.eps)}" if test.eps is not None else ""
+    return (
+        f"A learning-rate test of {count(len(test.lrs), 'step')} suggested α {rounded('lr', test.suggestion)}{at}; "
+        "from there the expected ridge rises with ε as the probe predicts."
+    )
+
+
+def widened(outcome: Outcome) -> str:
+    """Whether the search went beyond the learning rates around the ridge, and why; empty if it did not."""
+    if outcome.sampler == "guided" and outcome.probe is not None and outcome.lr_test is not None:
+        box = Box(outcome.probe, outcome.lr_test)
+        searched = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
+        beyond = count(sum(box.excludes(trial.lr, trial.eps) for trial in searched if trial.lr and trial.eps), "trial")
+        return "" if beyond == "0 trials" else f"The best α lay near the edge of its box, so {beyond} went beyond."
+    if not outcome.widenings:
+        return ""
+    first = outcome.widenings[0]
+    added = count(sum(widening.trials for widening in outcome.widenings), "trial")
+    return (
+        f"The best α around the ridge, {rounded('lr', first.lr)} at ε {rounded('eps', first.eps)}, was the "
+        f"{first.edge} tried there, so {added} beyond it were added."
     )
 
 

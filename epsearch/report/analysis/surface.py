@@ -87,9 +87,13 @@ class Surface:
         values: (n,), higher for better cells.
         seeds: (n,) how many seeds each value is the mean of.
         noise: What the seeds of a cell show about the noise.
+        doubts: The logarithm of each hypothesis's prior odds.
     """
 
-    def __init__(self, points: Sequence[Floats], values: Floats, seeds: Floats, noise: Noise) -> None:
+    def __init__(
+        self, points: Sequence[Floats], values: Floats, seeds: Floats, noise: Noise, doubts: Sequence[float]
+    ) -> None:
+        self._doubts = doubts
         self._points, self._weights_of_cells = points, np.sqrt(seeds)
         self._level, self._scale = float(values.mean()), float(values.std()) or 1.0
         self._values = (values - self._level) / self._scale * self._weights_of_cells
@@ -113,7 +117,7 @@ class Surface:
             projected = (vectors.T @ self._values) ** 2
             for ratio in RATIOS:
                 quadratic = float((projected / (eigenvalues + ratio)).sum()) + known / ratio + 1e-12
-                log = -0.5 * (
+                log = self._doubts[index] - 0.5 * (
                     float(np.log(eigenvalues + ratio).sum())
                     + freedom * math.log(ratio)
                     + self._freedom * math.log(quadratic)

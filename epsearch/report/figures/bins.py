@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from epsearch.core.numbers import label
 from epsearch.records.epsilon import power_of_ten
-from epsearch.records.probe import BINS_PER_DECADE, Histogram
+from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 
 FINE_PER_BIN = 5
 """Bins of a `Histogram` per bin of a figure, which has 10 per decade."""

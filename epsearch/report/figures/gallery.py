@@ -16,6 +16,7 @@ from epsearch.report.figures.histogram import AROUND, histogram_info, plot_histo
 from epsearch.report.figures.history import fraction_info, history_info, plot_fractions, plot_history
 from epsearch.report.figures.learning import learning_info, plot_learning
 from epsearch.report.figures.literature import literature_info, plot_literature
+from epsearch.report.figures.lr_test import lr_test_info, plot_lr_test
 from epsearch.report.figures.maps import note_baselines, plot_map, searched
 from epsearch.report.figures.timeline import plot_timeline, timeline_info
 
@@ -70,6 +71,10 @@ def _probe_histogram(outcome: Outcome, height: int | None = None) -> go.Figure |
     return plot_histogram(info) if height is None else plot_histogram(info, height - AROUND)
 
 
+def _lr_test(outcome: Outcome) -> go.Figure | None:
+    return None if outcome.lr_test is None else plot_lr_test(lr_test_info(outcome.lr_test))
+
+
 def _histogram_history(outcome: Outcome) -> go.Figure | None:
     if outcome.history is None:
         return None
@@ -121,6 +126,7 @@ GALLERY = (
     Entry("heatmap-lr-eps", _lr_eps, absent=_no_lr_eps),  # Figs. 6, 7
     Entry("heatmap-eps-beta2", _eps_beta2, absent=_no_eps_beta2),  # Fig. 10
     Entry("probe-histogram", _probe_histogram, card=_probe_histogram),  # Figs. 8, 9
+    Entry("lr-test", _lr_test),
     Entry("histogram-progress", _histogram_history),  # Figs. 8, 9 over a training
     Entry("adaptive-share", _adaptive_share),  # Table 2
     Entry("eps-range", _eps_range),  # Table 3

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS, count, label, number, rounded
+from epsearch.records.ridge import Ridge
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.cells import CellState, MapCell, cell_of
 from epsearch.report.figures.axes import category_axis
@@ -25,7 +27,8 @@ class HeatmapInfo:
     `x` and `y` name the hyperparameters, `xs` and `ys` are their values, ascending. `rows[i][j]` is the cell
     at ys[i], xs[j]: the best over the remaining hyperparameters. `best` is (i, j) of the best complete cell,
     None if there is none; `ties` counts the other cells with the same value. `colors` is None if
-    nothing is complete.
+    nothing is complete. `ridge` is the expected best lr at each of `ys`, empty if unknown. If not `full`, the study
+    has not planned every combination, and cells without a trial are blank.
     """
 
     x: str
@@ -38,6 +41,8 @@ class HeatmapInfo:
     best: tuple[int, int] | None
     ties: int
     colors: Colors | None
+    ridge: tuple[float, ...] = ()
+    full: bool = True
 
     @property
     def best_trial(self) -> Trial | None:
@@ -58,6 +63,10 @@ class HeatmapInfo:
                         found.setdefault(round(math.log10(lr / eps), 6), []).append((i, j))
         return {ratio: cells for ratio, cells in sorted(found.items()) if len(cells) > 1}
 
+    def in_state(self, cell: MapCell, state: CellState) -> bool:
+        """Whether to mark the cell as in this state."""
+        return cell.state == state and (self.full or cell.trial is not None)
+
     def cells(self) -> Iterator[tuple[int, int, MapCell]]:
         """Every cell with its row and column."""
         for i, row in enumerate(self.rows):
@@ -73,6 +82,8 @@ def heatmap_info(
     goal: Goal,
     metric: str,
     fixed: Mapping[str, float] | None = None,
+    ridge: Ridge | None = None,
+    full: bool = True,
 ) -> HeatmapInfo:
     """Sort trials into the cells of a map; trials without an x or a y (`sgd_momentum`) are ignored.
 
@@ -83,6 +94,8 @@ def heatmap_info(
         goal: whether the best value is the highest or the lowest.
         metric: the name of the metric.
         fixed: use only trials with these values, such as {"beta2": 0.999}; default: the best over all of them.
+        ridge: where the best lr was expected, for a map of lr and eps.
+        full: whether the study plans every combination of the values.
     """
     wanted = dict(fixed or {})
     places: dict[tuple[float, float], list[Trial]] = {}
@@ -107,6 +120,8 @@ def heatmap_info(
         best=(ys.index(best.cell[y]), xs.index(best.cell[x])) if best else None,
         ties=sum(value == best.value for value in values) - 1 if best else 0,
         colors=colors_of(values, goal),
+        ridge=tuple(ridge.lr(eps) for eps in ys) if ridge is not None and (x, y) == ("lr", "eps") else (),
+        full=full,
     )
 
 
@@ -117,10 +132,12 @@ def plot_heatmap(info: HeatmapInfo) -> go.Figure:
         figure.add_traces(list(_values(info, info.colors)))
         figure.update_layout(coloraxis=color_axis(info.colors), margin={"b": 115})
     for state in MARKS:
-        if any(cell.state == state for _, _, cell in info.cells()):
+        if any(info.in_state(cell, state) for _, _, cell in info.cells()):
             figure.add_trace(_marks(info, state))
     if diagonals := info.diagonals():
         figure.add_trace(_diagonals(info, diagonals))
+    if info.ridge and len(info.xs) > 1:
+        figure.add_shape(_ridge(info))
     # Shapes count categories from 0; a cell extends half a step to each side.
     if info.best is not None:
         i, j = info.best
@@ -174,8 +191,8 @@ def _marks(info: HeatmapInfo, state: CellState) -> go.Heatmap:
     """The cells in one state without a value: a sign on a fill, named in the legend."""
     mark = MARKS[state]
     return go.Heatmap(
-        z=[[1 if cell.state == state else None for cell in row] for row in info.rows],
-        text=[[mark.sign if cell.state == state else "" for cell in row] for row in info.rows],
+        z=[[1 if info.in_state(cell, state) else None for cell in row] for row in info.rows],
+        text=[[mark.sign if info.in_state(cell, state) else "" for cell in row] for row in info.rows],
         colorscale=[[0, mark.fill], [1, mark.fill]],
         showscale=False,
         textfont={"color": mark.ink},
@@ -207,6 +224,20 @@ def _diagonals(info: HeatmapInfo, diagonals: Mapping[float, Sequence[tuple[int, 
         hovertext=ratios,
         hoverinfo="text",
     )
+
+
+def _ridge(info: HeatmapInfo) -> dict[str, object]:
+    """The expected best lr of each row, as a line; between two columns it is where its logarithm is."""
+    positions = np.log10(info.xs)
+    places = [float(np.interp(math.log10(lr), positions, range(len(positions)))) for lr in info.ridge]
+    points = [f"{place:.3f},{row}" for row, place in enumerate(places)]
+    return {
+        "type": "path",
+        "path": "M" + " L".join([f"{places[0]:.3f},-0.5", *points, f"{places[-1]:.3f},{len(places) - 0.5}"]),
+        "line": {"color": ACCENT, "width": 2, "dash": "dash"},
+        "name": "expected ridge",
+        "showlegend": True,
+    }
 
 
 def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:

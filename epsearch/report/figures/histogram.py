@@ -14,9 +14,10 @@ from plotly.subplots import make_subplots
 
 from epsearch.core.messages import one_line
 from epsearch.core.numbers import percent, rounded
+from epsearch.records.outliers import far_ends
 from epsearch.records.probe import ProbeResult
 from epsearch.report.figures.bins import bins_over, decade_axis, edges_of, shares_of
-from epsearch.report.figures.style import ACCENT, BLUE, LIGHT, TITLE_ROOM
+from epsearch.report.figures.style import ACCENT, BLUE, GREY, LIGHT, TITLE_ROOM
 from epsearch.report.figures.text import plotly_text
 
 AROUND = 355
@@ -24,6 +25,9 @@ AROUND = 355
 
 STRIP = 720
 """Greatest height in pixels of all layers together; a layer takes up to 18."""
+
+LINE = 16
+"""Height in pixels of a name above the plots."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,8 @@ class HistogramInfo:
     `edges` (bins + 1) are log10 of the bins' edges. `shares` (layers × bins) is the share of a layer's
     elements in each bin, `pooled` (bins) that of all elements; each sums to 1 minus its share of exact zeros. `p2` and
     `p98` are log10 of each layer's percentiles, NaN where nothing was measured. `eps` is the ε to mark,
-    or None; `above` gives the share of all elements above `lower`, `upper` and `eps`.
+    or None; `above` gives the share of all elements above `lower`, `upper` and `eps`. `paper` are the ends of Algorithm
+    2's range that are far from those of a pooled one. `eps_name` is written at the line of `eps`.
     """
 
     edges: npt.NDArray[np.float64]
@@ -47,13 +52,16 @@ class HistogramInfo:
     upper: float
     eps: float | None
     above: dict[float, float]
+    paper: tuple[float, ...] = ()
+    eps_name: str = "best ε"
 
 
-def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramInfo:
-    """Put the probe's histograms on common bins that also cover the range and `eps`."""
+def histogram_info(result: ProbeResult, eps: float | None = None, eps_name: str = "best ε") -> HistogramInfo:
+    """Put the probe's histograms on common bins that also cover the range and `eps`, which is marked by its name."""
     pooled = result.histogram
     lines = [result.range.lower, result.range.upper, *([eps] if eps else [])]
-    bins = bins_over([pooled], lines)
+    paper = far_ends(result) if result.range_kind == "pooled" else ()
+    bins = bins_over([pooled], [*lines, *paper])
     return HistogramInfo(
         edges=edges_of(bins),
         names=tuple(layer.name for layer in result.layers),
@@ -66,6 +74,8 @@ def histogram_info(result: ProbeResult, eps: float | None = None) -> HistogramIn
         upper=result.range.upper,
         eps=eps or None,
         above={line: pooled.above(line) for line in lines},
+        paper=paper,
+        eps_name=eps_name,
     )
 
 
@@ -134,12 +144,13 @@ def plot_histogram(info: HistogramInfo, strip: int = STRIP) -> go.Figure:
 
 
 def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
-    """Dashed verticals over both plots at the ends of the range, dotted at the ε in use, named above."""
-    named = [("ε lower", info.lower, "dash"), ("ε upper", info.upper, "dash")]
+    """Named verticals over both plots: dashed at the ends of the range, dotted at the ε in use and the paper's ends."""
+    named = [("ε lower", info.lower, "dash", ACCENT), ("ε upper", info.upper, "dash", ACCENT)]
     if info.eps is not None:
-        named.append(("best ε", info.eps, "dot"))
-    # At three heights, so that names do not overlap on a phone or at equal ε.
-    for height, (name, eps, dash) in enumerate(named):
+        named.append((info.eps_name, info.eps, "dot", ACCENT))
+    named += [("Algorithm 2", end, "dot", GREY) for end in info.paper]
+    # At different heights, so that names do not overlap on a phone or at equal ε.
+    for height, (name, eps, dash, color) in enumerate(named):
         figure.add_shape(
             type="line",
             xref="x",
@@ -148,7 +159,7 @@ def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
             x1=math.log10(eps),
             y0=0,
             y1=1,
-            line={"color": ACCENT, "dash": dash, "width": 2},
+            line={"color": color, "dash": dash, "width": 2},
         )
         figure.add_annotation(
             xref="x",
@@ -156,7 +167,7 @@ def _draw_lines(figure: go.Figure, info: HistogramInfo) -> None:
             x=math.log10(eps),
             y=1,
             yanchor="bottom",
-            yshift=16 * height,
+            yshift=LINE * height,
             showarrow=False,
             text=f"{name} {rounded('eps', eps)}",
         )
@@ -166,11 +177,11 @@ def _label_axes(figure: go.Figure, info: HistogramInfo, strip: int) -> None:
     shares = "; ".join(f"{percent(info.above[eps])} above ε = {rounded('eps', eps)}" for eps in sorted(info.above))
     figure.update_layout(
         template=LIGHT,
-        height=AROUND + strip,
+        height=AROUND + LINE * len(info.paper) + strip,
         bargap=0,
         # Below the plot, since the names of the lines are above it.
         legend={"yref": "container", "y": 0, "yanchor": "bottom", "itemsizing": "constant"},
-        margin={"t": TITLE_ROOM + 85, "b": 70},
+        margin={"t": TITLE_ROOM + 85 + LINE * len(info.paper), "b": 70},
         title={
             "text": "Denominator terms ẑ and the range of ε",
             "subtitle": {"text": f"of all elements, {shares}"},

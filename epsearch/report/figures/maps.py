@@ -28,10 +28,12 @@ def plot_map(outcome: Outcome, x: str, y: str, colors: Colors | None = None) -> 
     if not any({x, y} <= trial.cell.keys() for trial in trials):
         return None
     if outcome.is_grid(x) and outcome.is_grid(y):
-        cells = heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric)
+        # A sampler leaves cells out, and around the ridge each ε has learning rates of its own.
+        full = outcome.sampler == "grid" and (outcome.lr_test is None or "lr" not in (x, y))
+        cells = heatmap_info(trials, x, y, goal=outcome.goal, metric=outcome.metric, ridge=outcome.ridge, full=full)
         figure = plot_heatmap(replace(cells, colors=cells.colors and (colors or cells.colors)))
     else:
-        points = scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric)
+        points = scatter_info(trials, x, y, goal=outcome.goal, metric=outcome.metric, ridge=outcome.ridge)
         figure = plot_scatter(replace(points, colors=points.colors and (colors or points.colors)))
     note_baselines(figure, outcome)
     return figure

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 from epsearch.core.numbers import SYMBOLS
+from epsearch.records.ridge import Ridge
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.report.analysis.cells import MapCell, cell_of
 from epsearch.report.figures.axes import log_axis, log_position
@@ -36,7 +37,8 @@ class Surface:
 class ScatterInfo:
     """One cell for each trial that has an x and a y, and the best complete trial.
 
-    `surface` interpolates the complete trials; None if they span no area.
+    `surface` interpolates the complete trials; None if they span no area. `ridge` are points (lr, ε) of the expected
+    best lr, empty if it is unknown.
     """
 
     x: str
@@ -47,9 +49,12 @@ class ScatterInfo:
     best: Trial | None
     colors: Colors | None
     surface: Surface | None
+    ridge: tuple[tuple[float, float], ...] = ()
 
 
-def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str) -> ScatterInfo:
+def scatter_info(
+    trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric: str, ridge: Ridge | None = None
+) -> ScatterInfo:
     """One point for each trial, in any state; arguments as for `heatmap_info`."""
     points = tuple(cell_of([trial], goal) for trial in trials if x in trial.cell and y in trial.cell)
     complete = [point.trial for point in points if point.trial is not None and point.value is not None]
@@ -62,7 +67,15 @@ def scatter_info(trials: Sequence[Trial], x: str, y: str, *, goal: Goal, metric:
         best=best_trial(complete, goal),
         colors=colors_of([point.value for point in points if point.value is not None], goal),
         surface=_surface(complete, x, y),
+        ridge=_ridge(points, ridge) if ridge is not None and (x, y) == ("lr", "eps") else (),
     )
+
+
+def _ridge(points: Sequence[MapCell], ridge: Ridge) -> tuple[tuple[float, float], ...]:
+    """The expected best lr at `STEPS` values of ε, over those that were tried."""
+    logs = [math.log10(trial.eps) for point in points for trial in point.trials if trial.eps]
+    found = (10 ** np.linspace(min(logs), max(logs), STEPS)).tolist() if logs else []
+    return tuple((ridge.lr(eps), eps) for eps in found)
 
 
 def _surface(trials: Sequence[Trial], x: str, y: str) -> Surface | None:
@@ -103,6 +116,8 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
         )
     if info.colors is not None:
         done = [point for point in info.points if point.state == "complete"]
+        # The best of trials in one place is on top.
+        done.sort(key=lambda point: point.value or 0.0, reverse=info.goal == "minimize")
         figure.add_trace(
             _points(info, done, {"size": 12, "color": [point.value for point in done], "coloraxis": "coloraxis"})
         )
@@ -110,6 +125,18 @@ def plot_scatter(info: ScatterInfo) -> go.Figure:
     for state, mark in MARKS.items():
         if some := [point for point in info.points if point.state == state]:
             figure.add_trace(_points(info, some, marker(mark)).update(name=mark.word, showlegend=True))
+    if info.ridge:
+        figure.add_trace(
+            go.Scatter(
+                x=[lr for lr, _ in info.ridge],
+                y=[eps for _, eps in info.ridge],
+                mode="lines",
+                line={"color": ACCENT, "width": 2, "dash": "dash"},
+                name="expected ridge",
+                showlegend=True,
+                hoverinfo="skip",
+            )
+        )
     if info.best is not None:
         ring = {"size": 20, "symbol": "circle-open", "color": ACCENT, "line": {"width": 3}}
         figure.add_trace(_points(info, [cell_of([info.best], info.goal)], ring).update(hoverinfo="skip"))

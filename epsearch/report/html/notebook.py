@@ -5,6 +5,7 @@ from __future__ import annotations
 from epsearch.core.messages import one_line
 from epsearch.core.numbers import label, percent
 from epsearch.records.outcome import Outcome
+from epsearch.records.outliers import explain_ranges
 from epsearch.records.probe import ProbeResult
 from epsearch.records.text import describe_cell, measured
 from epsearch.report.analysis.verdict import verdict
@@ -12,13 +13,14 @@ from epsearch.report.html.rendering import render
 
 
 def probe_html(result: ProbeResult) -> str:
-    """The range, and the share of ẑ above each power of ten in it."""
+    """The range, why the paper's differs, and the share of ẑ above each power of ten in it."""
     return render(
         "probe.html.j2",
         low=label("eps", result.range.lower),
         high=label("eps", result.range.upper),
         optimizer=one_line(result.optimizer, 60),
         layers=len(result.layers),
+        explained=explain_ranges(result),
         columns=["ε", "share of ẑ above it"],
         rows=[[label("eps", eps), percent(result.adaptive_fraction(eps))] for eps in result.range.grid()],
     )

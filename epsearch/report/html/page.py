@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -15,7 +15,6 @@ from epsearch.core.messages import one_line
 from epsearch.core.numbers import count, label, number, percent, rounded
 from epsearch.core.version import __version__
 from epsearch.records.outcome import Outcome
-from epsearch.records.probe import Layer
 from epsearch.records.text import describe_cell
 from epsearch.records.trial import Trial
 from epsearch.report.analysis.advice import command
@@ -26,22 +25,13 @@ from epsearch.report.figures.history import fraction_info
 from epsearch.report.figures.literature import LITERATURE
 from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.html.rendering import asset, render
+from epsearch.report.html.tables import Table, layer_table
 
 FORMAT = 3
 """Incremented when figures or sections change between two versions of the package."""
 
 GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
 """Marks a page as drawn by this version."""
-
-
-class Table(NamedTuple):
-    """A table of the page; the columns in `text` are aligned as text, the others as numbers."""
-
-    summary: str
-    columns: Sequence[str]
-    rows: Iterable[Sequence[str]]
-    text: tuple[int, ...] = ()
-    note: str = ""
 
 
 def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
@@ -52,6 +42,7 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
     found = verdict(outcome) if outcome.trials else None
     steps = found.advice if found else ()
     folder = outcome.directory
+    layers = layer_table(outcome.probe) if outcome.probe is not None else None
     return document(
         "report.html.j2",
         one_line(outcome.name, limit=200),
@@ -60,6 +51,7 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
         metric=one_line(outcome.metric, 200),
         goal="maximized" if outcome.goal == "maximize" else "minimized",
         facts=_facts(outcome),
+        tested=outcome.lr_test is not None,
         summary=" ".join(sentences(outcome)),
         verdict=found,
         steps=[
@@ -74,7 +66,7 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
             for entry in GALLERY
             if entry.id not in drawn and entry.absent is not None and (reason := entry.absent(outcome))
         ],
-        tables=[table for table in (_layers(outcome), _history(outcome), _trials(outcome.trials)) if table is not None],
+        tables=[table for table in (layers, _history(outcome), _trials(outcome.trials)) if table is not None],
         commands={
             "run": epsearch("run", folder / "study.yaml", "--dir", folder, anywhere=True),
             "report": epsearch("report", folder, anywhere=True),
@@ -122,36 +114,15 @@ def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
         reach = f"{label('eps', found.lower)} to {label('eps', found.upper)}"
         powers = count(len(found.grid()), "power")
         facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
+    if outcome.lr_test is not None and outcome.lr_test.suggestion is not None:
+        test = outcome.lr_test
+        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}, higher where ε is larger"
+        facts.append(("Suggested α", rounded("lr", test.suggestion or 0.0), at))
     if outcome.best is not None:
         best = outcome.best
         facts.append((f"Best {one_line(outcome.metric, 60)}", number(best.value or 0.0), describe_cell(best)))
     complete = sum(trial.state == "complete" for trial in outcome.trials)
     return [*facts, ("Trials complete", f"{complete} of {len(outcome.trials)}", "")]
-
-
-def _layers(outcome: Outcome) -> Table | None:
-    if outcome.probe is None:
-        return None
-    low, high = outcome.probe.percentiles
-    skipped = outcome.probe.skipped
-    return Table(
-        f"What the probe measured in {count(len(outcome.probe.layers), 'layer')}",
-        ["layer", "elements", "exact zeros", "not finite", f"{low:g} % of ẑ below", f"{high:g} % of ẑ below"],
-        (_layer(layer) for layer in outcome.probe.layers),
-        text=(0,),
-        note=f"Not measured, because they had no gradient: {', '.join(skipped)}." if skipped else "",
-    )
-
-
-def _layer(layer: Layer) -> list[str]:
-    return [
-        layer.name,
-        str(layer.numel),
-        str(layer.zeros),
-        str(layer.nonfinite),
-        "" if layer.p2 is None else f"{layer.p2:.2e}",
-        "" if layer.p98 is None else f"{layer.p98:.2e}",
-    ]
 
 
 def _history(outcome: Outcome) -> Table | None:

@@ -13,8 +13,9 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
     """What `epsearch report --json` prints for each run.
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
-    where ε was given; `best`: a trial or None; `verdict`: the fields of `Verdict`; `trials`: each
-    with the columns of trials.csv, its history, and the epochs of each of its seeds (`seed_epochs`).
+    where ε was given; `lr_test`: the record of the learning-rate test, None unless lr is auto; `best`: a trial or None;
+    `verdict`: the fields of `Verdict`; `trials`: each with the columns of trials.csv, its history,
+    and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe
     shares = {f"{eps:g}": probe.adaptive_fraction(eps) for eps in probe.range.grid()} if probe is not None else {}
@@ -29,6 +30,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "range": None
         if probe is None
         else {"lower": probe.range.lower, "upper": probe.range.upper, "adaptive_fraction": shares},
+        "lr_test": None if outcome.lr_test is None else outcome.lr_test.model_dump(mode="json"),
         "best": None if best is None else best.model_dump(mode="json"),
         "verdict": asdict(verdict(outcome)),
         "trials": trials,

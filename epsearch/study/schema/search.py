@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import Field, FiniteFloat, model_validator
 
+from epsearch.records.probe import RangeKind
 from epsearch.registry.optimizers import BASELINES
 from epsearch.study.schema.base import Beta2Bounds, Bounds, Count, Positive, Section, axis_of, one_of, wrong
 
 
 class ProbeSection(Section):
-    """The pre-search stage: train briefly, measure ẑ, take its percentiles (Algorithm 2)."""
+    """The pre-search stage: train briefly, measure ẑ, take its percentiles."""
 
     epochs: Count = 1
     """Epochs to train before measuring ẑ."""
@@ -24,7 +25,12 @@ class ProbeSection(Section):
         2,
         98,
     ]
-    """Lower and upper percentile of each tensor's ẑ, which give the range of ε."""
+    """Lower and upper percentile of ẑ, which give the range of ε."""
+    range: one_of("range", get_args(RangeKind)) = "pooled"  # type: ignore[valid-type]
+    """pooled (the percentiles of all elements together, and one power of ten below) or paper (the smallest and largest
+    percentile over tensors, Algorithm 2)."""
+    exclude: list[Annotated[str, Field(min_length=1)]] = []
+    """Tensors not to measure, by name or pattern, such as "*.bias"."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -40,8 +46,9 @@ class SearchSection(Section):
     eps: axis_of(Positive, Bounds, "grid", "endpoints", "continuous") = "grid"  # type: ignore[valid-type]
     """grid (the powers of ten in the probed range), endpoints (its two ends) or continuous (log-uniform between
     them). A number, a list or {low, high} needs no probe."""
-    lr: axis_of(Positive, Bounds) = Bounds(low=1e-4, high=1e-1)  # type: ignore[valid-type]
-    """A number, a list, or {low, high}: powers of ten for a grid, log-uniform for a sampler."""
+    lr: axis_of(Positive, Bounds, "auto") = Bounds(low=1e-4, high=1e-1)  # type: ignore[valid-type]
+    """auto (around the ridge of the best lr, which the probe and a learning-rate test of 100 steps find), a number, a
+    list, or {low, high}: powers of ten for a grid, log-uniform for a sampler."""
     beta2: axis_of(Annotated[FiniteFloat, Field(gt=0, lt=1)], Beta2Bounds, "auto") = "auto"  # type: ignore[valid-type]
     """auto (the smallest 1 - 10**-k that averages over an epoch, Section 4.2), a number, a list, or {low, high} in
     powers of ten of 1 - beta2. Ignored if the optimizer has no β₂."""

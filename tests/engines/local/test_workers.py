@@ -1,4 +1,4 @@
-"""Worker processes that go bad: what they cost, and what they cannot break."""
+"""Broken worker processes: what they cost, and what they cannot break."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ FORKS = {"Python's fork": "os.fork()", "a library's fork": "ctypes.PyDLL(None).f
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("fork", FORKS.values(), ids=FORKS)
-def test_a_forked_child_that_comes_back_ends(study_folder: StudyFolder, fork: str) -> None:
-    """It reports, returns or raises as if it were the worker: the driver must not hear it, nor may it train more."""
+def test_a_forked_child_that_returns_ends(study_folder: StudyFolder, fork: str) -> None:
+    """It reports, returns or raises as if it were the worker: the driver ignores it, and it trains nothing more."""
     study_folder.write(
         f"""
         import ctypes, os, pathlib
@@ -76,7 +76,7 @@ def test_a_forked_child_that_comes_back_ends(study_folder: StudyFolder, fork: st
 
 
 def test_messages_of_another_process_or_task_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what cannot be read is the worker's death, not the driver's."""
+    """An unreadable message ends the worker, not the driver."""
     folder = StudyFolder(tmp_path)
     folder.write(QUICK)
     with pool.Pool(load_study(folder.path / "study.yaml"), 1, tmp_path / "logs") as workers:
@@ -121,7 +121,7 @@ def test_a_broken_gpu_costs_no_trial(study_folder: StudyFolder) -> None:
 
 @pytest.mark.thorough
 def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
-    """In training it is retried, from the checkpoint, and the message says what helps."""
+    """A trial is retried from its checkpoint, and the message names the remedy."""
     study_folder.write(
         """
         import os, pathlib, torch
@@ -144,14 +144,14 @@ def test_out_of_memory_is_a_death(study_folder: StudyFolder) -> None:
 
 @pytest.mark.thorough
 def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFolder) -> None:
-    """Which one it was is not known: each is tried again by itself, and the others finish."""
+    """Which one it was is unknown: each is retried alone, and the others finish."""
     study_folder.write(
         """
         import os
 
         def train(run):
             for epoch in run.epochs():
-                if run.eps == 1e-4:
+                if run.eps == 1e-8:  # the second of the three
                     os._exit(3)
                 run.report(score=run.eps)
         """,
@@ -160,10 +160,10 @@ def test_one_of_several_together_takes_its_process_with_it(study_folder: StudyFo
     )
     result = study_folder.run()
     assert result.returncode == 0, result.stderr
-    assert complete(study_folder) == {1e-8: 1e-8, 1e-6: 1e-6}
-    *_, last = trials_of(study_folder)
-    assert last.user_attrs["fail_reason"] == "died"
-    assert "a worker process ended with exit code 3" in last.user_attrs["error"]
+    assert complete(study_folder) == {1e-6: 1e-6, 1e-4: 1e-4}
+    _, deadly, _ = trials_of(study_folder)
+    assert deadly.user_attrs["fail_reason"] == "died"
+    assert "a worker process ended with exit code 3" in deadly.user_attrs["error"]
 
 
 STARTING = """
@@ -227,7 +227,7 @@ def test_a_module_that_is_missing_ends_the_study(study_folder: StudyFolder) -> N
 
 @pytest.mark.thorough
 def test_a_trial_that_hangs(study_folder: StudyFolder) -> None:
-    """It is killed with what it started; the others are not touched, and the next run tries it again."""
+    """It is killed with its child processes; the others finish, and the next run retries it."""
     module = """
         import os, pathlib, subprocess, time
 
@@ -251,7 +251,7 @@ def test_a_trial_that_hangs(study_folder: StudyFolder) -> None:
     assert not list((study_folder.run_directory / "checkpoints").iterdir())
     for pid in (study_folder.path / "pids").read_text().split():
         stat = Path("/proc", pid, "stat")
-        # Nobody may be there to wait for what was orphaned.
+        # An orphan may stay a zombie: no process waits for it here.
         assert not stat.exists() or ") Z " in stat.read_text()
 
     study_folder.write(module.format(hangs=False), **limited)
@@ -280,7 +280,7 @@ PROBE_ERRORS = {
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("error", PROBE_ERRORS.values(), ids=PROBE_ERRORS)
-def test_what_the_probe_raises_is_not_the_drivers_end(study_folder: StudyFolder, error: str) -> None:
+def test_errors_of_the_probe_are_reported(study_folder: StudyFolder, error: str) -> None:
     study_folder.write(f"def train(run):\n    raise {error}\n", search=PROBED)
     result = study_folder.run()
     assert result.returncode == 1
@@ -315,7 +315,7 @@ def test_a_trial_that_exits(study_folder: StudyFolder) -> None:
 
 
 @pytest.mark.thorough
-def test_a_probe_whose_process_dies_is_tried_again(study_folder: StudyFolder) -> None:
+def test_a_probe_whose_process_dies_is_retried(study_folder: StudyFolder) -> None:
     module = """
         import os, pathlib, signal, torch
 
@@ -339,7 +339,7 @@ def test_a_probe_whose_process_dies_is_tried_again(study_folder: StudyFolder) ->
 
 @pytest.mark.thorough
 def test_a_log_is_bounded(study_folder: StudyFolder) -> None:
-    """Also that of one trial which prints without end."""
+    """Also the log of a single trial that prints without end."""
     study_folder.write(
         f"""
         import os, time
@@ -416,7 +416,7 @@ def test_a_failure_of_the_driver_leaves_no_worker(study_folder: StudyFolder) -> 
 def test_a_worker_that_cannot_be_told_its_study_is_ended(
     study_folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when Ctrl-C comes between the process's start and its first message."""
+    """As if Ctrl-C came between the process's start and its first message."""
     started = []
 
     def interrupted(self: pool.Worker, message: object) -> None:

@@ -1,6 +1,6 @@
 """A cluster's bad day: the services of docker/compose.yaml, each on a machine of its own, while a study runs on them.
 
-A study is submitted, with a module beside it, from a machine that is no part of the cluster. A worker's machine dies,
+A study is submitted, with a module beside it, from a machine outside the cluster. A worker's machine dies,
 another one joins, the driver is killed, the study is submitted again and fetched; Optuna's dashboard is read meanwhile.
 As root, for the network namespaces:
 
@@ -116,7 +116,7 @@ class Cluster:
 
     @contextmanager
     def database(self) -> Iterator[None]:
-        """PostgreSQL, which is no image here."""
+        """PostgreSQL, which has no image here."""
         machine = self._machines.add("postgres")
         server = PostgreSQL(self._folder / "database", "epsearch", SECRETS["POSTGRES_PASSWORD"], machine.command)
         server.start("*", 5432, f"{NETWORK}.0/24")
@@ -131,18 +131,18 @@ class Cluster:
         return self.client.run("epsearch", *words, cwd=self.study)
 
     def trials(self) -> Trials:
-        """What the database holds."""
+        """The rows of the database."""
         done = self.client.run(sys.executable, "-c", TRIALS_AS_JSON)
         assert done.returncode == 0, done.stderr
         return list(json.loads(done.stdout))
 
     def trained(self) -> list[tuple[str, int, str]]:
-        """Every epoch that was begun: its cell, its number, its machine."""
+        """Every epoch that began: its cell, number and machine."""
         lines = self.epochs_log.read_text().split("\n")[:-1] if self.epochs_log.exists() else []
         return [(cell, int(epoch), machine) for cell, epoch, machine in map(str.split, lines)]
 
     def seen_in_dashboard(self) -> Counter[str]:
-        """States of the trials, as Optuna's dashboard tells a browser."""
+        """States of the trials, as Optuna's dashboard sends them to a browser."""
         ask = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
         (study,) = self._get(ask, "/api/studies")["study_summaries"]
         trials = self._get(ask, f"/api/studies/{study['study_id']}")["trials"]
@@ -158,7 +158,7 @@ class Cluster:
         secret = re.compile(r"\$\{(\w+):\?[^}]*\}")
         return {
             **{key: secret.sub(lambda found: SECRETS[found[1]], value) for key, value in given.items()},
-            # What the image sets; and what the module of this study wants to know.
+            # What the image sets, and what this study's module reads.
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
             "EPSEARCH_RUNS": str(self._folder / "runs"),
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -170,7 +170,10 @@ class Cluster:
 
 
 def rehearse(folder: Path, say: Callable[[str], None]) -> None:
-    """Go through it all; an AssertionError is what went wrong."""
+    """Run all of it.
+
+    Raises:
+        AssertionError: Something went wrong."""
     with Machines(folder / "machines") as machines:
         # Trials last longer than a worker process takes to start. Ray Tune moves a trial whose process is starting yet
         # to one that has become free meanwhile: of shorter trials a machine that joins would get none.
@@ -210,7 +213,7 @@ def rehearse(folder: Path, say: Callable[[str], None]) -> None:
 
 
 def alone(cluster: Cluster) -> dict[str, list[float]]:
-    """Every epoch's value of every cell, by the Optuna engine."""
+    """Every epoch's value of every cell, from the Optuna engine."""
     client, directory = cluster.client, cluster.study.parent / "alone"
     storage = f"sqlite:///{directory}/study.db"
     client.environment |= {"REHEARSAL_SECONDS": "0", "REHEARSAL_LOG": "/dev/null", "EPSEARCH_STORAGE": storage}
@@ -219,14 +222,14 @@ def alone(cluster: Cluster) -> dict[str, list[float]]:
     done = cluster.epsearch("run", "study.yaml", "--dir", str(directory), *words)
     assert done.returncode == 0, done.stderr
     found = by_cell(cluster.trials())
-    # From here on it looks at the cluster's.
+    # From here on it shows the cluster's.
     client.environment |= cluster._environment("head")
     assert len(found) == TRIALS
     return found
 
 
 def submit(cluster: Cluster) -> str:
-    """Submit the study and leave; the job's name."""
+    """Submit the study without following it; return the job's name."""
     done = cluster.epsearch("submit", "study.yaml", "--address", ADDRESS, "--no-wait")
     assert done.returncode == 0, (done.stdout, done.stderr)
     return str(re.findall(r"Job (\S+):", done.stdout)[0])
@@ -244,7 +247,7 @@ def machines_of(cluster: Cluster) -> set[str]:
 
 
 def ready_to_lose(cluster: Cluster, machine: str) -> bool:
-    """Whether a trial under way there has come some epochs far, and others elsewhere have begun."""
+    """Whether a trial running there has trained some epochs, and others have begun elsewhere."""
     trained = cluster.trained()
     last = {cell: (epoch, where) for cell, epoch, where in trained}
     return len(trained) > 30 and any(where == machine and 2 <= epoch < EPOCHS - 1 for epoch, where in last.values())
@@ -261,7 +264,7 @@ def by_cell(trials: Trials) -> dict[str, list[float]]:
 
 
 def check(cluster: Cluster, expected: dict[str, list[float]], say: Callable[[str], None]) -> None:
-    """Every cell settled once, with the values it has on one machine; trials that lost theirs went on."""
+    """Every cell finished once, with the values it has on one machine; trials whose machine died resumed."""
     trials = cluster.trials()
     found = by_cell(trials)
     assert found.keys() == expected.keys()
@@ -278,13 +281,13 @@ def check(cluster: Cluster, expected: dict[str, list[float]], say: Callable[[str
     assert resumed, f"no trial went on from its checkpoint on another machine: {moved}"
     again = sum(map(len, rows.values())) - TRIALS * EPOCHS
     say(
-        f"{TRIALS} cells settled once, as on one machine; {sum(others.values())} trials lost with the driver; "
+        f"{TRIALS} cells finished once, as on one machine; {sum(others.values())} trials lost with the driver; "
         f"{len(resumed)} went on elsewhere from a checkpoint; {again} of {TRIALS * EPOCHS} epochs were trained again"
     )
 
 
 def main() -> None:
-    """Rehearse, and say what happens when."""
+    """Rehearse, and print each event with its time."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         Path(folder).chmod(0o755)

@@ -54,7 +54,7 @@ def write_study(folder: Path) -> Path:
 def test_a_ray_that_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
-    """It is not a run directory that could not be written; the storage's variable is there again afterwards."""
+    """The message is not about the run directory, and the storage's variable is set again afterwards."""
 
     def fail(**_: Any) -> None:
         assert "EPSEARCH_STORAGE" not in os.environ
@@ -103,7 +103,7 @@ def test_an_engine_that_cannot_be_imported(
 
 
 def test_a_cluster_that_dies_under_a_study(tmp_path: Path) -> None:
-    """Ray would end the driver after a minute, and say nothing of the study."""
+    """Ray would end the driver after a minute without a word about the study."""
     need_namespaces()
     folder = RayFolder(tmp_path)
     module = """
@@ -141,12 +141,12 @@ def test_a_cluster_that_dies_under_a_study(tmp_path: Path) -> None:
     assert "has not answered for 30 seconds (" in text
     assert "Finished trials are saved; rerun the same command to resume." in text
     assert "Traceback" not in text
-    # Where the process had to be ended, the next run marks them as lost.
+    # If the process had to be killed, the next run marks them as lost.
     assert {trial.state for trial in trials_of(folder)} <= {TrialState.RUNNING, TrialState.FAIL}
 
 
 def kill_servers(processes: list[int]) -> None:
-    """What runs a Ray: the head's server and the raylet."""
+    """The processes of a Ray: the head's server and the raylet."""
     for process in processes:
         program = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[0]
         if program.endswith((b"gcs_server", b"raylet")):

@@ -1,4 +1,4 @@
-"""The same studies by Ray Tune: a real Ray, started by the real command, in a network namespace of its own."""
+"""The same studies on Ray Tune: a real Ray, started by the real command, in a network namespace of its own."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from epsearch.search.storage import open_storage
 from tests.conftest import StudyFolder
 from tests.engines.test_checkpoints import KEEPING, MODULE, check, epochs
 from tests.engines.test_checkpoints import expected as expected  # noqa: PLC0414 - a fixture
-from tests.engines.test_interruptions import settled_cells, trials_of
+from tests.engines.test_interruptions import finished_cells, trials_of
 
 ISOLATED = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
-"""Ray listens on every interface whatever it is told: here there is only loopback."""
+"""Ray listens on every interface, whatever its settings: here there is only loopback."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def _isolation() -> None:
 
 
 class RayFolder(StudyFolder):
-    """A study folder whose study runs by Ray."""
+    """A study folder whose study runs on Ray."""
 
     def write(self, module: str, **sections: Any) -> Path:
         return super().write(module, **{**sections, "engine": {"name": "ray", **sections.get("engine", {})}})
@@ -57,7 +57,7 @@ def ray_folder(tmp_path: Path) -> RayFolder:
 
 
 def outcomes(directory: Path, *names: str) -> dict[tuple[float, float | None], list[float]]:
-    """Every epoch's value of every cell of these Optuna studies."""
+    """Every epoch's value of every cell in these Optuna studies."""
     storage = open_storage(f"sqlite:///{directory}/study.db")
     trials = [trial for name in names for trial in optuna.load_study(study_name=name, storage=storage).get_trials()]
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -119,7 +119,7 @@ def test_as_many_trials_at_a_time_as_by_optuna(ray_folder: RayFolder) -> None:
 @pytest.mark.thorough
 @pytest.mark.alone
 def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
-    """One of each kind in one study, which goes on; only those that failed are tried again."""
+    """One of each kind in one study, which continues; the next run retries only the failed ones."""
     module = """
         import math, os, pathlib, signal, sys
 
@@ -155,17 +155,17 @@ def test_trials_that_go_wrong(ray_folder: RayFolder) -> None:
     assert "ValueError: the dog ate it" in logs
 
     ray_folder.write(module.format(broken=False), search=search, engine={"max_failures": 1})
-    mended = ray_folder.run()
-    assert mended.returncode == 0, mended.stderr
-    assert "6, of which 3 finished in earlier runs" in mended.stdout
-    assert set(settled_cells(ray_folder).values()) == {1}
-    assert len(settled_cells(ray_folder)) == 6
+    fixed = ray_folder.run()
+    assert fixed.returncode == 0, fixed.stderr
+    assert "6, of which 3 finished in earlier runs" in fixed.stdout
+    assert set(finished_cells(ray_folder).values()) == {1}
+    assert len(finished_cells(ray_folder)) == 6
 
 
 @pytest.mark.thorough
 @pytest.mark.alone
 def test_a_trial_that_takes_all_memory(ray_folder: RayFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray kills it before the kernel would; it is tried again, ends as died, and the others are untouched."""
+    """Ray kills it before the kernel would; it is retried, ends as died, and the others are complete."""
     module = """
         import time
 
@@ -241,7 +241,7 @@ def test_hopeless_trials_are_stopped(ray_folder: RayFolder, pruner: str, engine:
     assert states[TrialState.PRUNED] + states[TrialState.COMPLETE] == 8
     for trial in trials:
         assert (len(trial.intermediate_values) < 5) == (trial.state == TrialState.PRUNED)
-    assert (ray_folder.path / "ended").exists(), "a train(run) that is stopped ends as it would by itself"
+    assert (ray_folder.path / "ended").exists(), "a train(run) that is stopped still runs its last lines"
 
 
 def wait_for_epochs(folder: StudyFolder, count: int, driver: subprocess.Popen[str]) -> None:
@@ -253,7 +253,7 @@ def wait_for_epochs(folder: StudyFolder, count: int, driver: subprocess.Popen[st
 
 
 def processes_of(folder: Path) -> list[str]:
-    """What runs with the folder's mark in its environment."""
+    """The processes with the folder's mark in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -276,7 +276,7 @@ def wait_until_gone(left: Callable[[], list[str]]) -> None:
 def test_driver_is_killed_and_then_workers(
     ray_folder: RayFolder, expected: dict[float, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every cell is settled once, from its checkpoint, also where in the next run a worker dies twice.
+    """Every cell finishes once, from its checkpoint, even if a worker dies twice in the next run.
 
     No process of Ray's outlives its driver for long; none knows the storage.
     """
@@ -309,7 +309,7 @@ def test_driver_is_killed_and_then_workers(
 @pytest.mark.thorough
 @pytest.mark.alone
 def test_interrupt(ray_folder: RayFolder) -> None:
-    """In the middle of a long epoch: at once, with how to go on."""
+    """In the middle of a long epoch: it stops at once and prints how to resume."""
     ray_folder.write(MODULE.format(after="time.sleep(600)"), search={"lr": 1e-3}, training={"epochs": 3})
     driver = ray_folder.start()
     wait_for_epochs(ray_folder, 1, driver)
@@ -324,7 +324,7 @@ def test_interrupt(ray_folder: RayFolder) -> None:
 @pytest.mark.thorough
 @pytest.mark.alone
 def test_mistakes_of_the_user(ray_folder: RayFolder) -> None:
-    """Found by a worker, told by the driver as if it had found them: one message, exit code 2."""
+    """Found by a worker, reported by the driver: one message, exit code 2."""
     ray_folder.write("def train(run):\n    for _ in run.epochs():\n        run.report(accurcy=1.0)\n")
     unreported = ray_folder.run()
     assert unreported.returncode == 2

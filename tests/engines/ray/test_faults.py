@@ -1,4 +1,4 @@
-"""Processes of Ray that must not train again, that hang, that exit: the study continues in others."""
+"""Ray processes that must not train again, that hang or exit: the study continues in others."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ ERRORS = {
 
 
 def test_what_a_trial_raises_is_in_the_logs(ray_folder: RayFolder) -> None:
-    """Also what means something else to the machinery around it."""
+    """Including errors that have a meaning for Ray or epsearch."""
     module = f"""
         def train(run):
             for epoch in run.epochs():
@@ -212,7 +212,7 @@ def test_a_child_that_the_users_code_forks(ray_folder: RayFolder) -> None:
 
 
 def test_a_trial_that_hangs_times_out(ray_folder: RayFolder) -> None:
-    """Its process is killed, the next trial has another one; it is not tried again in this run, but by the next."""
+    """Its process is killed, the next trial has another one; the next run retries it, this one does not."""
     module = """
         import os, pathlib, time
 

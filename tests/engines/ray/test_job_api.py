@@ -1,4 +1,4 @@
-"""The job API of a cluster as an HTTP server that answers what a test wants: what is sent, and what comes back."""
+"""The job API of a cluster as an HTTP server with the test's answers: what is sent, and how answers are handled."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECRET = "hunter2"
 
 
 class JobApi:
-    """Answers as Ray's dashboard does, with one job, unless a test says otherwise; keeps what it was sent."""
+    """Answers as Ray's dashboard does, with one job, unless a test changes it; keeps what it receives."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, bytes]] = []
@@ -137,7 +137,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def test_a_run_directory_is_fetched_without_checkpoints(api: JobApi, command_line: CommandLine) -> None:
-    """A checkpoint is a pickle: to continue from it would run what whoever made the archive put there."""
+    """A checkpoint is a pickle: resuming from it would run code of whoever made the archive."""
     pickles: list[Member] = [
         ("checkpoints/adam-0.pt", tarfile.REGTYPE, b"pickle"),
         ("./checkpoints/adam-1.pt", tarfile.REGTYPE, b"pickle"),
@@ -151,7 +151,7 @@ def test_a_run_directory_is_fetched_without_checkpoints(api: JobApi, command_lin
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_fetched_has_plain_files_alone(api: JobApi, command_line: CommandLine, kind: str) -> None:
-    """Whatever a cluster sends: nothing is written, here or elsewhere."""
+    """Nothing is written, here or elsewhere, whatever a cluster sends."""
     api.printed = archive(*PLAIN, REFUSED[kind])
     message = command_line.refuses("fetch", "sent-1")
     assert "which is not a plain file of a run directory: nothing was written" in message
@@ -269,7 +269,7 @@ def test_an_unknown_job(api: JobApi, command_line: CommandLine, command: str) ->
 
 
 def test_a_connection_that_breaks_while_a_job_is_followed(api: JobApi, command_line: CommandLine) -> None:
-    """This server has no WebSocket. The job itself goes on: exit code 1."""
+    """This server has no WebSocket. The job itself continues: exit code 1."""
     code, _, err = command_line("logs", "--follow", "sent-1")
     assert code == 1
     assert err.startswith(f"epsearch: {api.address}: the connection broke (")
@@ -313,7 +313,7 @@ def test_a_password_in_the_study_is_refused(
     where: str,
     variable: str | None,
 ) -> None:
-    """However YAML writes it, and whatever this machine's environment says: nothing is sent."""
+    """However it is written in YAML, and whatever this machine's environment holds: nothing is sent."""
     if variable is not None:
         monkeypatch.setenv("EPSEARCH_STORAGE", variable)
     url = PASSWORDS[kind]

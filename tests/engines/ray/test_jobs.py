@@ -1,4 +1,4 @@
-"""Studies as jobs of a real Ray head that asks for a token, from another machine of a network that is theirs alone."""
+"""Studies as jobs of a real Ray head that asks for a token, from another machine in a network of their own."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Site:
         return self.client.run("epsearch", *words, cwd=self.folder)
 
     def refuses(self, *words: str) -> str:
-        """The one message of a command that the user's input ends."""
+        """The message of a command that exits because of the user's input."""
         done = self.epsearch(*words)
         assert done.returncode == 2, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
@@ -63,22 +63,22 @@ class Site:
         return done.stderr
 
     def submit(self, *words: str) -> str:
-        """Submit and leave; the job's name."""
+        """Submit without following the job; return its name."""
         done = self.epsearch("submit", "study.yaml", "--no-wait", *words)
         assert done.returncode == 0, (done.stdout, done.stderr)
         return re.findall(r"Job (\S+):", done.stdout)[0]
 
     def wait_for(self, job: str, what: str) -> None:
-        """Wait until its log says so, however slow the machine is. A job that ends without having said it fails."""
+        """Wait until its log has the text, however slow the machine is. Fails if the job ends without it."""
 
-        def said() -> bool:
+        def logged() -> bool:
             status = self.epsearch("status", job).stdout
             if what in self.epsearch("logs", job).stdout:
                 return True
             assert re.match(rf"{job}  (pending|running)", status), status
             return False
 
-        wait_for(said, 500, lambda: self.epsearch("status", job).stdout)
+        wait_for(logged, 500, lambda: self.epsearch("status", job).stdout)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_the_report_comes_back(site: Site, tmp_path: Path) -> None:
-    """The user's modules and a file beside them went there; a second time nothing is left."""
+    """The user's modules and a file beside them are sent; the second time nothing is left to do."""
     module = """
 import pathlib, helpers.words
 
@@ -116,7 +116,7 @@ def train(run):
     logs = "".join(log.read_text() for log in (place / "logs").iterdir())
     assert "a package and a file" in logs
     assert not (place / "checkpoints").exists()
-    # What came back is a run directory like any other.
+    # The fetched folder is a run directory like any other.
     assert site.epsearch("report", str(place)).returncode == 0
     again = site.epsearch("submit", "study.yaml", "--set", "search.lr=[1e-3, 1e-2, 1e-1]")
     assert again.returncode == 0, (again.stdout, again.stderr)
@@ -130,8 +130,8 @@ def test_requirements(tmp_path: Path) -> None:
     assert runtime_environment(tmp_path)["pip"] == str(tmp_path / "requirements.txt")
 
 
-def test_left_looked_at_stopped_and_gone_on_with(site: Site, tmp_path: Path) -> None:
-    """The last of its four trials is slow while a file is there, so that what is looked at stays as it is."""
+def test_status_metrics_stop_and_resume(site: Site, tmp_path: Path) -> None:
+    """The last of its four trials is slow while a file exists, so that the job keeps running."""
     held = tmp_path / "held"
     held.touch()
     module = f"""
@@ -254,7 +254,7 @@ def test_a_study_that_is_its_file_alone(site: Site, tmp_path: Path) -> None:
 
 
 def test_the_head_is_a_machine_of_the_network(site: Site) -> None:
-    """No Ray of these tests listens where others could reach it."""
+    """No Ray of these tests listens on a reachable interface."""
     listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True).stdout
     assert ":8265 " not in listening
     assert isinstance(site.head, Machine)

@@ -13,7 +13,7 @@ packaging = pytest.importorskip("ray._private.runtime_env.packaging")
 
 
 def test_a_package_is_not_packed_into_itself(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Ray makes it where its session or TMPDIR is, which may be below the study file's folder."""
+    """Ray writes it below its session's folder or TMPDIR, which may be in the study file's folder."""
     (tmp_path / "mine.py").write_text("x = 1\n")
     for own in ("session_of_mine", "runs", ".venv"):
         (tmp_path / own).mkdir()

@@ -14,6 +14,6 @@ pytestmark = [pytest.mark.thorough, pytest.mark.alone]
 
 @pytest.mark.timeout(900)
 def test_rehearsal(tmp_path: Path) -> None:
-    """See the script: it is its own account of what happens."""
+    """The script describes what happens."""
     need_namespaces()
     rehearse(tmp_path, print)

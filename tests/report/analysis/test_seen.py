@@ -69,7 +69,6 @@ def test_ends_whose_best_lr_is_at_an_edge_prove_nothing() -> None:
     assert narrow.advice[0].settings == ("search.lr={low: 0.0001, high: 0.1}",)
     wide = judge(trials_of(half_decades(-4.5, 1), ends, error))
     assert wide.kind in ("indifferent", "undecided")
-    assert wide.headline.startswith("Any ε from 1e-6 to 1e-2 is equally good, within 0.0")
 
 
 def test_a_plateau_of_13_rows_from_one_seed() -> None:

@@ -1,3 +1,4 @@
+from epsearch.records.widening import Widening
 from epsearch.report.analysis.summary import sentences
 from tests.report import sample
 from tests.report.sample import trial
@@ -30,3 +31,31 @@ def test_nothing_probed_nothing_run(tmp_path):
 def test_nothing_complete(tmp_path):
     outcome = sample.outcome(tmp_path, trials=[trial(0, state="running")])
     assert sentences(outcome)[1:] == ["Of 1 trial, 1 running.", "No trial of adam is complete yet."]
+
+
+def test_the_learning_rate_test(tmp_path):
+    texts = sentences(sample.outcome(tmp_path, lr_test=sample.lr_test()))
+    assert texts[1] == (
+        "A learning-rate test of 75 steps suggested α 3e-3 at ε 1e-6; "
+        "from there the expected ridge rises with ε as the probe predicts."
+    )
+    nothing = sentences(sample.outcome(tmp_path, lr_test=sample.lr_test(None)))
+    assert nothing[1] == (
+        "A learning-rate test suggested no α, so a wide range was searched: "
+        "the loss fell no further than it differs between batches."
+    )
+
+
+def test_what_was_widened(tmp_path):
+    widenings = [Widening(lr=1e-2, eps=1e-3, reach=lr, trials=6) for lr in (1e-1, 1.0)]
+    grid = sample.outcome(tmp_path, lr_test=sample.lr_test(), widenings=widenings)
+    assert (
+        "The best α around the ridge, 1e-2 at ε 1e-3, was the highest tried there, so 12 trials beyond it were added."
+        in (sentences(grid))
+    )
+    trials = [trial(number, 0.5, lr=lr, eps=1e-6) for number, lr in enumerate((2.99e-4, 3.01e-2, 1e-1, 1e-5))]
+    guided = {"lr_test": sample.lr_test(), "trials": trials, "sampler": "guided"}
+    assert "The best α lay near the edge of its box, so 2 trials went beyond." in sentences(
+        sample.outcome(tmp_path, **guided)
+    )
+    assert not any("beyond" in text for text in sentences(sample.outcome(tmp_path, **{**guided, "trials": trials[:2]})))

@@ -206,7 +206,7 @@ def test_a_sampler_s_end_with_too_few_learning_rates() -> None:
     # Of a grid they are there to be run: those trials failed.
     assert judge(trials).advice[0].settings == ()
     third = sample.trial(98, 0.8, lr=1e-2, eps=3e-3)
-    assert judge([*trials, third]).kind == "adaptable"
+    assert judge([*trials, third], sampler="tpe").kind == "adaptable"
     # Of two lr, the best is always at an edge.
     assert judge(study(adaptable, lrs=(1e-3, 1e-2))).kind == "undecided"
 
@@ -277,13 +277,23 @@ def test_an_optimum_at_the_edge_of_lr(peak: int, setting: str | None) -> None:
     assert settings == ([setting] if setting else [])
 
 
+@pytest.mark.parametrize(("sampler", "advised"), [("grid", False), ("guided", False), ("tpe", True)])
+def test_searches_that_widen_lr_themselves(sampler: str, advised: bool) -> None:
+    """Nothing is left for the user to widen; ε may be, with the learning rates that the study found."""
+    trials = study(lambda lr, e, _: 0.9 - 0.02 * e - 0.02 * abs(lr + 1))
+    found = judge(trials, lr_test=sample.lr_test(), sampler=sampler)
+    keys = [[setting.partition("=")[0] for setting in step.settings or ()] for step in found.advice]
+    assert (["search.lr"] in keys) == advised
+    assert ["search.eps", "search.lr", "search.beta2"] in keys
+
+
 def test_an_optimum_at_the_edge_of_eps() -> None:
     """Of a range that was probed and of values that were given; in the middle there is nothing to widen."""
     for value, end, beyond in (
         (adaptable, "lower", "search.eps={low: 1e-07, high: 0.01}"),
         (immutable, "upper", "search.eps={low: 1e-06, high: 0.1}"),
     ):
-        probed, given = judge(study(value)).advice[-1], judge(study(value), probe=None).advice[-1]
+        probed, given = judge(study(value)).advice[-1], judge(study(value, lrs=MANY), probe=None).advice[-1]
         assert f"at the {end} end of the probed range" in probed.text
         assert f"at the {end} edge of those tried" in given.text
         # Without a probe, `beta2: auto` could not count the batches of a train(run).

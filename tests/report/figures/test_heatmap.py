@@ -1,5 +1,9 @@
+import itertools
+import math
+
 import pytest
 
+from epsearch.records.ridge import Ridge
 from epsearch.report.figures.heatmap import heatmap_info, plot_heatmap
 from tests.report import sample
 from tests.report.sample import trial
@@ -136,3 +140,27 @@ def test_steps_that_differ_have_no_diagonals_nor_has_a_map_of_beta2():
     assert info_of([trial(0, 0.5, lr=1e-3, eps=1e-8), trial(1, 0.5, lr=3e-3, eps=1e-7)]).diagonals() == {}
     beta2 = info_of([trial(0, 0.5, beta2=0.9), trial(1, 0.5, beta2=0.99, eps=1e-7)], x="eps", y="beta2")
     assert beta2.diagonals() == {}
+
+
+def test_the_expected_ridge():
+    """A line through the rows; between two columns, where the logarithm of its lr lies."""
+    ridge = Ridge.of(sample.probe(), sample.lr_test())
+    trials = [
+        trial(n, 0.5, lr=lr, eps=eps) for n, (lr, eps) in enumerate(itertools.product((1e-4, 1e-3, 1e-1), (1e-6, 1e-2)))
+    ]
+    info = info_of(trials, ridge=ridge)
+    assert info.ridge == (ridge.lr(1e-6), ridge.lr(1e-2))
+    ((line),) = [shape for shape in plot_heatmap(info).layout.shapes if shape.name == "expected ridge"]
+    assert line.showlegend
+    column = 1 + math.log10(3) / 2  # 3e-3 lies between 1e-3 and 1e-1
+    assert line.path.startswith(f"M{column:.3f},-0.5 L{column:.3f},0 L")
+    assert info_of(trials, x="eps", y="lr", ridge=ridge).ridge == ()
+    assert not plot_heatmap(info_of(trials)).layout.shapes[1:]
+
+
+def test_cells_that_are_not_planned_are_blank():
+    trials = [trial(0, 0.5, lr=1e-3, eps=1e-6), trial(1, lr=1e-2, eps=1e-2)]
+    names = [trace.name for trace in plot_heatmap(info_of(trials)).data if trace.showlegend]
+    assert names == ["· not run yet"]
+    (marks,) = [trace for trace in plot_heatmap(info_of(trials, full=False)).data if trace.name]
+    assert [list(row) for row in marks.z] == [[None, None], [None, 1]]  # the waiting trial

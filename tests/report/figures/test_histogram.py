@@ -1,7 +1,8 @@
 import numpy as np
 
 from epsearch.records.epsilon import EpsilonRange
-from epsearch.records.probe import Histogram, Layer, ProbeResult
+from epsearch.records.histogram import Histogram
+from epsearch.records.probe import Layer, ProbeResult
 from epsearch.report.figures.histogram import histogram_info, plot_histogram, short_names
 from tests.report import sample
 
@@ -76,6 +77,18 @@ def test_lines_stand_at_the_ends_of_the_range_and_at_eps():
         "ε upper 1e-2",
         "best ε 1e-3",
     ]
+
+
+def test_far_ends_of_the_paper_s_range_are_dotted():
+    noise = layer(np.geomspace(1e-12, 1e-11, 50), name="noise")
+    pooled = result(noise, layer(np.geomspace(1e-5, 1e-2, 9950))).model_copy(update={"range_kind": "pooled"})
+    info = histogram_info(pooled)
+    assert info.paper == (1e-12,)
+    assert info.edges[0] <= -12
+    figure = plot_histogram(info)
+    assert [(round(line.x0, 9), line.line.dash) for line in figure.layout.shapes][2:] == [(-12, "dot")]
+    assert figure.layout.annotations[2].text == "Algorithm 2 1e-12"
+    assert histogram_info(pooled.model_copy(update={"range_kind": "paper"})).paper == ()
 
 
 def test_200_layers_stay_readable_and_small():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from epsearch.records.epsilon import EpsilonRange
-from epsearch.records.probe import EpochReading, Histogram, ProbeHistory
+from epsearch.records.histogram import Histogram
+from epsearch.records.probe import EpochReading, ProbeHistory
 from epsearch.report.figures.history import fraction_info, history_info, plot_fractions, plot_history
 from tests.report import sample
 

@@ -2,7 +2,9 @@ import math
 
 import pytest
 
+from epsearch.records.ridge import Ridge
 from epsearch.report.figures.scatter import plot_scatter, scatter_info
+from tests.report import sample
 from tests.report.sample import trial
 
 
@@ -72,3 +74,21 @@ def test_trials_that_span_no_area_have_no_surface(trials):
     info = scatter_info(trials, "lr", "eps", goal="maximize", metric="accuracy")
     assert info.surface is None
     assert not any(trace.type == "contour" for trace in plot_scatter(info).data)
+
+
+def test_the_expected_ridge():
+    """From the smallest to the largest ε tried, through the suggestion of the learning-rate test."""
+    ridge = Ridge.of(sample.probe(), sample.lr_test())
+    trials = [drawn(0, 0.5, 1e-3, 1e-6), drawn(1, 0.6, 1e-2, 1e-2)]
+    info = scatter_info(trials, "lr", "eps", goal="maximize", metric="accuracy", ridge=ridge)
+    assert info.ridge[0] == pytest.approx((3e-3, 1e-6), rel=1e-3)
+    assert info.ridge[-1] == pytest.approx((ridge.lr(1e-2), 1e-2), rel=1e-3)
+    assert [trace.name for trace in plot_scatter(info).data if trace.showlegend] == ["expected ridge"]
+    assert scatter_info(trials, "eps", "lr", goal="maximize", metric="accuracy", ridge=ridge).ridge == ()
+
+
+@pytest.mark.parametrize(("goal", "top"), [("maximize", 0.9), ("minimize", 0.5)])
+def test_the_best_of_trials_in_one_place_is_on_top(goal, top):
+    trials = [trial(number, value) for number, value in enumerate((0.5, 0.9, 0.7))]
+    figure = plot_scatter(scatter_info(trials, "lr", "eps", goal=goal, metric="accuracy"))
+    assert figure.data[0].marker.color[-1] == top
