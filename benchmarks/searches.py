@@ -129,9 +129,6 @@ def _data(workload: str) -> str:
 @cache
 def _list_for(workload: str, optimizer: str) -> tuple[Cell, ...]:
     others = [each for each in read() if each.optimizer == optimizer and _data(each.workload) != _data(workload)]
-    others = [
-        each for each in others if not workload.startswith(each.workload) and not each.workload.startswith(workload)
-    ]
     left = [1.0] * len(others)
     cells = list(itertools.product(others[0].lrs, others[0].epss))
     losses = {
@@ -139,7 +136,7 @@ def _list_for(workload: str, optimizer: str) -> tuple[Cell, ...]:
         for cell in cells
     }
     chosen: list[Cell] = []
-    for _ in range(40):
+    for _ in range(min(40, len(cells))):
         best = min(cells, key=lambda cell: sum(map(min, left, losses[cell])))
         left = list(map(min, left, losses[best]))
         cells.remove(best)
