@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ ENOUGH = 3
 """Cells near the optimum from which an ε can be judged, if the study has that many."""
 
 DRAWS = 4000
+
+FAR = 1e9
+"""Units of the best value; a loss far beyond them has diverged."""
 
 State = Literal["equal", "worse", "unknown", "edge"]
 
@@ -95,15 +99,16 @@ class _Study:
         self._complete = [trial for trial in self._arm if state_of(trial) == "complete"]
         self._sign = 1.0 if outcome.goal == "maximize" else -1.0
         # Values near the limit of floats would overflow in differences and squares.
-        self._unit = max((abs(trial.value or 0.0) for trial in self._complete), default=1.0) or 1.0
+        self._unit = abs(outcome.best.value or 0.0) if outcome.best is not None else 0.0
+        self._unit = self._unit or statistics.median(abs(trial.value or 0.0) for trial in self._complete) or 1.0
         self._best = max(self._score(trial) for trial in self._complete)
         self._coordinates = Coordinates(outcome)
         self._metric, self._probe = outcome.metric, outcome.probe
         self._is_grid = outcome.sampler == "grid"
 
     def _score(self, trial: Trial) -> float:
-        """The value in units of the largest, higher for better trials."""
-        return self._sign * (trial.value or 0.0) / self._unit
+        """The value in units of the best, higher for better trials; beyond a billion, all are equally bad."""
+        return min(max(self._sign * (trial.value or 0.0) / self._unit, -FAR), FAR)
 
     def profile(self) -> Profile:
         rows = _by_power(self._complete)
