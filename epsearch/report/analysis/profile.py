@@ -177,7 +177,8 @@ class _Study:
         examples: int | None,
     ) -> Profile:
         bounds = self._bounds(centers)
-        beta2s = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None}) or [None]
+        tried = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None})
+        beta2s: list[float | None] = [*tried] or [None]
         powers = sorted(centers)
         optima: list[Point] = []
         for power in powers:
@@ -225,8 +226,8 @@ class _Study:
             for row in range(kept)
         )
         within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
-        amounts = (self._clamped(each) for each in (within, surface.sigma, tolerance))
-        return Profile(rows, best, *amounts, examples=examples, pruned=self._pruned(powers))
+        within, sigma, tolerance = (self._clamped(each) for each in (within, surface.sigma, tolerance))
+        return Profile(rows, best, within, sigma, tolerance, examples, self._pruned(powers))
 
     def _bounds(self, powers: Iterable[int]) -> dict[int, tuple[float, float]]:
         """log10 of the smallest and largest lr tried: by the power of ten of ε for a grid, of all for a sampler."""
@@ -262,7 +263,7 @@ class _Study:
         )
         return float(values[0] - values[1:].mean())
 
-    def _row(self, optimum: Point, drawn: Floats, behind: Floats, damping: float, state: State) -> Row:
+    def _row(self, optimum: Point, drawn: Floats, behind: Floats, damping: float | None, state: State) -> Row:
         lr, eps, beta2 = optimum
         low, middle, high = (self._value(each) for each in (*np.quantile(drawn, [0.025, 0.975]), float(drawn.mean())))
         low, middle, high = sorted((low, middle, high))
