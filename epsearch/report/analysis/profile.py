@@ -14,6 +14,7 @@ import numpy as np
 from epsearch.core.examples import examples_of
 from epsearch.records.outcome import Outcome
 from epsearch.records.trial import Trial
+from epsearch.report.analysis.bent import Bent
 from epsearch.report.analysis.cells import state_of
 from epsearch.report.analysis.coordinates import Coordinates, Point
 from epsearch.report.analysis.surface import Floats, Noise, Surface
@@ -121,7 +122,7 @@ class _Study:
             power: _near(points[:, 0], short, indices, centers[power])[: max(ENOUGH, MOST_CELLS // len(rows))]
             for power, indices in rows.items()
         }
-        bent = _Bent(window, short)
+        bent = Bent(window, short)
         kept = [(index, power) for power, indices in window.items() for index in indices]
         cells = [_point(self._complete[index]) for index, _ in kept]
         values = [bent.of(short[index], power) for index, power in kept]
@@ -170,7 +171,7 @@ class _Study:
     def _judged(
         self,
         surface: Surface,
-        bent: _Bent,
+        bent: Bent,
         centers: Mapping[int, float],
         reference: int,
         counts: Mapping[int, int],
@@ -256,7 +257,7 @@ class _Study:
             last -= 1
         return last if (damping[last - 1] or 0.0) >= 0.9 else len(edge)
 
-    def _cost_of_half_a_decade(self, surface: Surface, bent: _Bent, optimum: Point) -> float:
+    def _cost_of_half_a_decade(self, surface: Surface, bent: Bent, optimum: Point) -> float:
         lr, eps, beta2 = optimum
         values = -bent.back(
             -surface.mean(self._coordinates.of([(lr * step, eps, beta2) for step in (1.0, 10**-0.5, 10**0.5)]))
@@ -294,45 +295,6 @@ class _Study:
     def _clamped(self, value: float) -> float:
         found = value * self._unit  # Python's floats overflow to infinity without a warning
         return min(max(float(found), -sys.float_info.max), sys.float_info.max)
-
-
-class _Bent:
-    """Shortfalls on a scale that is linear near the best and logarithmic far from it.
-
-    A loss of 30 beside one of 0.2, or a cliff where lr is too high, would otherwise decide the scale of everything. The
-    part that all cells of an ε share is bent apart from the rest, so that the profile over ε stays a sum with the
-    cross-section over lr.
-    """
-
-    def __init__(self, window: Mapping[int, Sequence[int]], short: Floats) -> None:
-        best = [float(short[indices[0]]) for indices in window.values()]
-        # A single cell is lucky or not: the level of an ε is the median with its neighbours.
-        last = len(best) - 1
-        near = [best[max(0, min(i - 1, last - 2)) : max(3, min(i + 2, last + 1))] for i in range(len(best))]
-        self.levels = {power: float(np.median(values)) for power, values in zip(window, near, strict=True)}
-        apart = [
-            max(float(short[index]) - self.levels[power], 0.0)
-            for power, indices in window.items()
-            for index in indices[1:]
-        ]
-        self._cliff = 1.5 * float(np.median(apart)) if apart else 0.0
-        self._awful = 2 * float(np.median(list(self.levels.values()))) + 2 * self._cliff
-
-    def of(self, short: float, power: int) -> float:
-        """The bent value of a cell: 0 or less."""
-        level = self.levels[power]
-        return -(_bend(min(short, level), self._awful) + _bend(max(short - level, 0.0), self._cliff))
-
-    def back(self, bent: Floats) -> Floats:
-        """The shortfall of a bent value near an optimum."""
-        if not self._awful:
-            return bent
-        far = self._awful * np.exp(np.clip(bent / self._awful - 1, 0, 30))
-        return np.asarray(np.where(bent < self._awful, bent, far))
-
-
-def _bend(short: float, limit: float) -> float:
-    return short if short <= limit or not limit else limit * (1 + math.log(short / limit))
 
 
 def _power(trial: Trial) -> int:
