@@ -2,10 +2,10 @@
 
     EPSEARCH_DATA=… python benchmarks/search_for_real.py    # writes a table of docs/benchmarks.md
 
-β₂ by the rule, one seed of the training, seeds 0 to 2 of the sampler and of the learning-rate test. lr is auto, or from
-1e-4 to 3.16. Reported are the best value after all trials, and the epochs until a trial ends within the tolerance of the
-best value that any of the searches found: the probe's, the learning-rate test's and all trials'. The tolerance is that
-of the workload's dense table (dense.py), for one seed.
+β₂ by the rule, one seed of the training, seeds 0 to 2 of the sampler. lr is auto, or from 1e-4 to 3.16. Reported are the
+best value after all trials, and the epochs until a trial ends within the tolerance of the best value that any of the
+searches found: the probe's, the learning-rate test's and all trials'. The tolerance is that of the workload's dense
+table (dense.py).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMMON = ["search.beta2=auto", "engine.together=1", "engine.name=inline"]
 
 def run(workload: str, label: str, seed: int) -> Outcome:
     """Run a study from the start."""
-    run_dir = RUNS / f"{workload}-{label.split(',')[0].replace(' ', '-')}-{seed}"
+    run_dir = RUNS / f"{workload}-{label.replace(' ', '-')}-{seed}"
     shutil.rmtree(run_dir, ignore_errors=True)
     # Another seed of the training would make the values of the searches incomparable.
     settings = [*COMMON, *SEARCHES[label], "training.seeds=[0]", f"engine.seed={seed}"]
