@@ -103,7 +103,7 @@ def memory() -> dict[str, int]:
 
 
 def inspected(path: Path, small: Path) -> dict[str, Any]:
-    """Seconds, and the largest growth of both kinds of memory."""
+    """Seconds in all and of the CPU, and the largest growth of both kinds of memory."""
     epsearch.inspect(small)  # loads and allocates what is needed once
     before, peak, done = memory(), memory(), threading.Event()
 
@@ -114,13 +114,13 @@ def inspected(path: Path, small: Path) -> dict[str, Any]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     result = epsearch.inspect(path)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     done.set()
     thread.join()
     grown = {key: peak[key] - before[key] for key in peak}
-    return {"seconds": seconds, **grown, "elements": sum(layer.numel for layer in result.layers)}
+    return {"seconds": seconds, "cpu": cpu, **grown, "elements": sum(layer.numel for layer in result.layers)}
 
 
 def main() -> None:
@@ -134,7 +134,16 @@ def main() -> None:
         write(folder / "few", 10**6)
         count, size = write(folder, parameters)
         title = f"Adam's state of {count:.3g} parameters, {size / GIB:.2f} GiB"
-        columns = ("form", "cache", "read once, s", "inspect, s", "ratio", "memory, MiB", "mapped file, MiB")
+        columns = (
+            "form",
+            "cache",
+            "read once, s",
+            "inspect, s",
+            "ratio",
+            "its CPU, s",
+            "memory, MiB",
+            "mapped file, MiB",
+        )
         table = Table(*columns, title=title)
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
@@ -153,7 +162,7 @@ def main() -> None:
                     found = pool.submit(inspected, path, folder / "few" / form).result()
                     assert found["elements"] == count
                     once, taken = min(seconds), found["seconds"]
-                    numbers = (once, taken, taken / once)
+                    numbers = (once, taken, taken / once, found["cpu"])
                     sizes = (f"{found[key] / (1 << 20):.0f}" for key in ("RssAnon", "RssFile"))
                     table.add_row(form, cache, *(f"{number:.2f}" for number in numbers), *sizes)
     finally:

@@ -23,7 +23,7 @@ from typing import Any
 
 import optuna
 from dense import RESULTS, Table, read
-from searches import GP_BOX, GUIDED, ORDERED, SEARCHES, WIDE, Step
+from searches import GP_RANGE, GUIDED, ORDERED, SEARCHES, WIDE, Step
 
 TRIALS = 100
 """The budget, in completely trained trials."""
@@ -121,13 +121,13 @@ def summary(found: Found, tables: dict[str, Table]) -> str:
     after = " | ".join(f"lost after {trials}, %" for trials in SHOWN)
     lines = [
         f"| search | ratio to wide TPE | the same, {LONG} epochs or more | sooner | slowest | arrives "
-        f"| ratio to the GP in the box | {after} |",
+        f"| ratio to the GP in the range | {after} |",
         "|---" * (7 + len(SHOWN)) + "|",
     ]
     for label in SEARCHES:
         each = ratios(rows.values(), label, WIDE)
         both = [ratio for ratio in each if 0 < ratio < math.inf]
-        rival = ratios(rows.values(), label, GP_BOX)
+        rival = ratios(rows.values(), label, GP_RANGE)
         lost = [
             statistics.median(
                 100 * quartiles(lost_at(one, trials * tables[name].epochs) for one in found[name][label])[1]

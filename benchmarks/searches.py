@@ -234,13 +234,14 @@ def on_points(table: Table, _: int) -> dict[str, BaseDistribution]:
     return {"lr": lr, "eps": CategoricalDistribution(table.found.grid())}
 
 
-GUIDED, ORDERED, WIDE, GP_BOX = "guided", "grid by distance from the ridge", "TPE, 1e-10 to 1e+10", "GP in the box"
+GUIDED, ORDERED, WIDE, GP_RANGE = "guided", "grid by distance from the ridge", "TPE, 1e-10 to 1e+10", "GP in the range"
 
 SEARCHES: dict[str, Search] = {
     GUIDED: sampled(guided, on_points, probe_and_test),
     ORDERED: in_order(by_ridge, probe_and_test),
     "TPE in the box": sampled(tpe, in_box, probe_and_test),
-    GP_BOX: sampled(gp, in_box, probe_and_test, slow=True),
+    "GP in the box": sampled(gp, in_box, probe_and_test, slow=True),
+    GP_RANGE: sampled(gp, in_range, probe_cost, slow=True),
     "grid of the range, shuffled": in_order(shuffled(lambda table: table.found.grid()), probe_cost),
     "TPE in the range": sampled(tpe, in_range, probe_cost),
     WIDE: sampled(tpe, wide(1e-10, 1e10)),

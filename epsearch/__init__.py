@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from epsearch.probing.measure import measure
     from epsearch.probing.probe import probe
     from epsearch.probing.recorder import Recorder
+    from epsearch.probing.watch import watch
     from epsearch.records.advice import advice
     from epsearch.records.conventions import convert_eps
     from epsearch.records.epsilon import EpsilonRange
@@ -55,6 +56,7 @@ _PUBLIC = {
     "probe": "epsearch.probing.probe",
     "register_denominator": "epsearch.optimizers",
     "run": "epsearch.pipeline",
+    "watch": "epsearch.probing.watch",
 }
 
 __all__ = [
@@ -79,6 +81,7 @@ __all__ = [
     "probe",
     "register_denominator",
     "run",
+    "watch",
 ]
 
 

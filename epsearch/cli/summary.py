@@ -42,8 +42,13 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
             print_text(console, f"Widened       {beyond}")
         judged = verdict(outcome)
         print_text(console, f"Verdict       {judged.headline}")
+        for text in (judged.action, judged.sure if judged.sure not in [step.text for step in judged.advice] else ""):
+            if text:
+                print_text(console, f"              {text}")
+        if judged.line:
+            print_text(console, f"To copy       {judged.line}")
         for step in judged.advice:
-            print_text(console, f"              {step.text}")
+            print_text(console, f"              {step.text} {step.cost}".rstrip())
         commands = [command(near, step) for step in judged.advice if step.settings is not None]
         if again := repeat(outcome):
             commands += [f"# {again.text}", command(near, again)]

@@ -20,6 +20,9 @@ from epsearch.records.probe import ProbeResult, RangeKind
 IN_FOLDERS = ("optimizer.pt", "optimizer.bin", "optim.pt")
 """The optimizer's file in a folder: Hugging Face's Trainer, Accelerate."""
 
+FOLDERS = ("optimizer_0", "optimizer", "optim")
+"""The optimizer's folder of DCP in a folder: Accelerate with FSDP."""
+
 
 def inspect(
     path: str | os.PathLike[str],
@@ -55,7 +58,7 @@ def inspect(
     read = reader_of(family)
     kinds = kinds_of({tensor.name: tensor.shape for tensor in saved.tensors})
     group = next((tensor.group for tensor in saved.tensors if tensor.state), {})
-    if saved.tensors[0].name == "group0.param0":
+    if any(tensor.name == "group0.param0" for tensor in saved.tensors):
         warnings.warn(
             f"{place}: the tensors have no names, because no model is saved with the optimizer in the same order; "
             "their classes follow from shapes.",
@@ -77,8 +80,9 @@ def inspect(
 def _optimizers_in(path: Path) -> list[SavedOptimizer]:
     if not path.is_dir():
         return torch_files.optimizers_in(path)
-    if (path / distributed.METADATA).is_file():
-        return distributed.optimizers_in(path)
+    for folder in (path, *(path / name for name in FOLDERS)):
+        if (folder / distributed.METADATA).is_file():
+            return distributed.optimizers_in(folder)
     for name in IN_FOLDERS:
         if (path / name).is_file():
             return torch_files.optimizers_in(path / name)

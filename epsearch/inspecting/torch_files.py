@@ -57,7 +57,10 @@ def _load(path: Path) -> Any:
         raise UserError(f"{path}: is not a complete file of torch.save.") from error
     except pickle.UnpicklingError as error:
         if (refused := re.search(r"GLOBAL ([\w.]+)", str(error))) is None:
-            raise UserError(f"{path}: is not a file of torch.save ({one_line(error, 200)}).") from error
+            hint = "safetensors holds only weights; " if path.suffix == ".safetensors" else ""
+            raise UserError(
+                f"{path}: is not a file of torch.save; {hint}name the file with the optimizer's state."
+            ) from error
         name = refused[1]
         raise UserError(
             f"{path}: holds an object of {name}, and loading it could run code. If you trust it, import that class and "

@@ -39,14 +39,20 @@ class EpsilonRecorder(Recording, Callback):  # type: ignore[misc]
 
     `history` and `result` are those of `epsearch.Recorder`. `optimizer` is an index into the optimizers that
     `configure_optimizers` returns. With `path` the history is saved there after every epoch, and a fit that resumes
-    from a checkpoint continues the file.
+    from a checkpoint continues the file. With `log` the trainer's logger gets the values of `epsearch.records.series`
+    of every epoch.
     """
 
     def __init__(
-        self, path: str | Path | None = None, *, percentiles: Sequence[float] = (2, 98), optimizer: int = 0
+        self,
+        path: str | Path | None = None,
+        *,
+        percentiles: Sequence[float] = (2, 98),
+        optimizer: int = 0,
+        log: bool = True,
     ) -> None:
         super().__init__(path, percentiles=percentiles)
-        self._index = optimizer
+        self._index, self._log = optimizer, log
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Fail fast on unknown optimizers."""
@@ -54,7 +60,9 @@ class EpsilonRecorder(Recording, Callback):  # type: ignore[misc]
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Read ẑ."""
-        self.end_epoch(trainer.current_epoch + 1, save=trainer.is_global_zero)
+        values = self.end_epoch(trainer.current_epoch + 1, save=trainer.is_global_zero)
+        if self._log:
+            pl_module.log_dict(values)
 
 
 class RunReporter(Reporting, Callback):  # type: ignore[misc]

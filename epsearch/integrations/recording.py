@@ -10,6 +10,7 @@ import torch
 from epsearch.core.errors import UserError
 from epsearch.probing.recorder import Recorder
 from epsearch.records.probe import ProbeHistory, ProbeResult
+from epsearch.records.series import series
 
 
 class Recording:
@@ -59,12 +60,16 @@ class Recording:
         history = earlier.model_copy(update={"epochs": kept}) if earlier and kept else None
         self._recorder = Recorder(optimizer, model, percentiles=self._percentiles, history=history)
 
-    def end_epoch(self, epoch: int, *, save: bool) -> None:
-        """Record the end of `epoch` (1 is the first); of several processes only one should `save`."""
+    def end_epoch(self, epoch: int, *, save: bool) -> dict[str, float]:
+        """Record the end of `epoch` (1 is the first); of several processes only one should `save`.
+
+        Returns the values to log, of `epsearch.records.series`; none if nothing could be measured.
+        """
         recorder = self._begun
-        recorder.record(epoch)
+        result = recorder.record(epoch)
         if save and self._path is not None and recorder.recorded:
             recorder.history.save(self._path)
+        return series(result) if result is not None else {}
 
     @property
     def _begun(self) -> Recorder:

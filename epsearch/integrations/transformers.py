@@ -17,6 +17,8 @@ def train(run):  # `workload: {train: "my_module:train"}`; arguments with num_tr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from epsearch.core.errors import UserError
@@ -33,8 +35,20 @@ class EpsilonRecorder(Recording, TrainerCallback):  # type: ignore[misc]
     """Record ẑ of the Trainer's optimizer at the end of every training epoch; adds nothing to a step.
 
     `history` and `result` are those of `epsearch.Recorder`. With `path` the history is saved there after every epoch,
-    and a training that resumes from a checkpoint continues the file.
+    and a training that resumes from a checkpoint continues the file. With `log`, the Trainer's own method, its loggers
+    get the values of `epsearch.records.series` of every epoch:
+    `trainer.add_callback(EpsilonRecorder(log=trainer.log))`.
     """
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        percentiles: Sequence[float] = (2, 98),
+        log: Callable[[dict[str, float]], object] | None = None,
+    ) -> None:
+        super().__init__(path, percentiles=percentiles)
+        self._log = log
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Fail fast on unknown optimizers."""
@@ -43,7 +57,9 @@ class EpsilonRecorder(Recording, TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Read ẑ."""
         # With max_steps the last epoch may be incomplete.
-        self.end_epoch(math.ceil(state.epoch - 1e-6), save=state.is_world_process_zero)
+        values = self.end_epoch(math.ceil(state.epoch - 1e-6), save=state.is_world_process_zero)
+        if self._log is not None and values:
+            self._log(values)
 
 
 class RunReporter(Reporting, TrainerCallback):  # type: ignore[misc]

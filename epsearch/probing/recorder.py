@@ -44,11 +44,11 @@ class Recorder:
         self._history = history
         self._first: ProbeResult | None = None
 
-    def record(self, epoch: int | None = None) -> None:
-        """Read ẑ after `epoch` epochs of training (default: one more than the last; the first is 1).
+    def record(self, epoch: int | None = None) -> ProbeResult | None:
+        """Read ẑ after `epoch` epochs of training (default: one more than the last; the first is 1), and return it.
 
-        If nothing can be measured, for example because the training diverged, this warns and records nothing, so that
-        recording never ends a training.
+        If nothing can be measured, for example because the training diverged, this warns, records nothing
+        and returns None, so that recording never ends a training.
 
         Raises:
             UserError: `epoch` is not later than the last recorded epoch.
@@ -64,13 +64,14 @@ class Recorder:
             result = self._measure(settings=settings)
         except UserError as error:
             warnings.warn(f"epoch {epoch} is not recorded: {error}", stacklevel=2)
-            return
+            return None
         reading = EpochReading(epoch=epoch, range=result.range, histogram=result.histogram)
         if self._history is None:
             self._first = result
             self._history = ProbeHistory(optimizer=result.optimizer, epochs=[reading], settings=result.settings)
         else:
             self._history = self._history.model_copy(update={"epochs": [*self._history.epochs, reading]})
+        return result
 
     @property
     def recorded(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from epsearch.records.lr_test import LrTest
@@ -26,3 +27,12 @@ class Ridge(NamedTuple):
     def lr(self, eps: float) -> float:
         """The expected best lr at ε."""
         return float(self.lr_at * 10 ** (self.probe.lr_shift(eps) - self.probe.lr_shift(self.eps)))
+
+
+def sgd_lrs(rate: float, decades: float = 1.0) -> list[float]:
+    """The lr at which to search SGD with momentum: half decades, `decades` to both sides of `rate`.
+
+    `rate` is lr*/ε, the best lr of an immutable optimizer divided by its ε, which is the same update (Table 5).
+    """
+    middle, steps = round(2 * math.log10(rate)), round(2 * decades)
+    return [float(f"{10 ** (half / 2):.4g}") for half in range(middle - steps, middle + steps + 1)]

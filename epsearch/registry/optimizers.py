@@ -28,6 +28,7 @@ class OptimizerRow:
         keywords: Maps (beta1, beta2) to arguments of the class, with those that its name implies. Momenta that the
             class does not have are ignored.
         betas: Default betas, those of the class.
+        eps: Default ε, that of the class; None if it has none.
         weight_decay: Default weight decay, that of the class.
         takes: The axes that a study can search.
     """
@@ -38,6 +39,7 @@ class OptimizerRow:
     denominator: str | None
     keywords: Callable[[float, float], dict[str, Any]] = _betas
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float | None = 1e-8
     weight_decay: float = 0.0
     takes: tuple[str, ...] = ("lr", "eps", "beta2")
 
@@ -53,6 +55,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         denominator="epsearch.optimizers.denominators:adagrad",
         keywords=lambda _beta1, _beta2: {},
         takes=("lr", "eps"),
+        eps=1e-10,
     ),
     "rmsprop": OptimizerRow(
         path="torch.optim.rmsprop:RMSprop",
@@ -85,6 +88,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         eps_enters="inside the root and outside: α / (√(v̂ + ε/(1-β₂)) + ε); compared with (1-β₂) v̂",
         note=f"v is the variance of the gradient about its average; {L2}",
         denominator="epsearch.optimizers.denominators:adabelief",
+        eps=1e-16,
     ),
     "madgrad": OptimizerRow(
         path="epsearch.optimizers.madgrad:MADGRAD",
@@ -93,6 +97,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         denominator="epsearch.optimizers.denominators:madgrad",
         keywords=lambda beta1, _beta2: {"momentum": beta1},
         takes=("lr", "eps"),
+        eps=1e-6,
     ),
     "eadam": OptimizerRow(
         path="epsearch.optimizers.eadam:EAdam",
@@ -144,12 +149,14 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         eps_enters="outside the root: α / (√v̂ + ε)",
         note=f"v starts at initial_accumulator=1e-6, which smaller g² hardly change; {L2}",
         denominator="epsearch.optimizers.denominators:second_moment",
+        eps=1e-3,
     ),
     "lamb": OptimizerRow(
         path="epsearch.optimizers.lamb:LAMB",
         eps_enters="outside the root: m̂ / (√v̂ + ε), then rescaled per tensor to the norm of its weights",
         note="a large eps gives normalized momentum, not α/ε; weight decay is rescaled too and does not enter v",
         denominator="epsearch.optimizers.denominators:lamb",
+        eps=1e-6,
     ),
     # Dampening = momentum makes b an exponential moving average (Eq. 5 with μ = γ = β₁), so that its lr
     # compares directly with α/ε of an immutable Adam. It is a baseline, so it is not probed.
@@ -160,6 +167,7 @@ OPTIMIZERS: dict[str, OptimizerRow] = {
         denominator=None,
         keywords=lambda beta1, _beta2: {"momentum": beta1, "dampening": beta1},
         takes=("lr",),
+        eps=None,
     ),
 }
 

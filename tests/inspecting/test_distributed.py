@@ -56,9 +56,10 @@ def test_the_state_of_torchtitan_is_flat_with_two_groups(tmp_path):
     assert {layer.name: layer for layer in found.layers} == layers
 
 
-def test_the_whole_folder_may_be_one_optimizer(tmp_path):
+@pytest.mark.parametrize("inside", ["", "optimizer_0"])
+def test_the_whole_folder_may_be_one_optimizer(tmp_path, inside):
     model, optimizer = trained()
-    dcp.save(flat(model, optimizer), checkpoint_id=tmp_path, no_dist=True)
+    dcp.save(flat(model, optimizer), checkpoint_id=tmp_path / inside, no_dist=True)
     assert inspect(tmp_path) == measure(optimizer, model)
 
 

@@ -250,6 +250,12 @@ class TestMistakes:
         with pytest.raises(UserError, match=r"is not a complete file of torch.save"):
             inspect(file)
 
+    def test_weights_alone(self, tmp_path):
+        safetensors = pytest.importorskip("safetensors.torch")
+        safetensors.save_file(network().state_dict(), tmp_path / "model.safetensors")
+        with pytest.raises(UserError, match="safetensors holds only weights; name the file with the optimizer's state"):
+            inspect(tmp_path / "model.safetensors")
+
     def test_folders_that_are_none(self, tmp_path):
         (tmp_path / "model.safetensors").touch()
         with pytest.raises(UserError, match=r"neither a folder of torch.distributed.* it holds model.safetensors"):

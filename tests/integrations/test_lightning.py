@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,11 @@ def fit(pl: Any, folder: Path, recorder: Any, epochs: int, made: Any = None, **k
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
-        logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder,
         callbacks=[recorder],
-        **{"enable_checkpointing": False, **keywords},
+        **{"enable_checkpointing": False, "logger": False, **keywords},
     )
     trainer.fit(made or module(pl), torch.utils.data.DataLoader(list(toy.batches()), batch_size=None))
     return trainer
@@ -132,3 +132,14 @@ def test_an_unknown_optimizer_is_said_before_the_first_step(tmp_path: Path) -> N
     with pytest.raises(UserError, match="cannot read the denominator term of torch"):
         fit(pl, tmp_path, EpsilonRecorder(), 1, made)
     assert all(torch.equal(one, other) for one, other in zip(before, made.parameters(), strict=True))
+
+
+def test_the_trainers_logger_gets_every_epoch(pl: Any, tmp_path: Path) -> None:
+    logger = importlib.import_module(f"{pl.__name__}.loggers").CSVLogger(tmp_path)
+    fit(pl, tmp_path, EpsilonRecorder(), 2, logger=logger)
+    rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert all(0 <= float(row["epsearch/adaptive_fraction"]) <= 1 for row in rows)
+    logger = importlib.import_module(f"{pl.__name__}.loggers").CSVLogger(tmp_path / "quiet")
+    fit(pl, tmp_path, EpsilonRecorder(log=False), 1, logger=logger)
+    assert not (Path(logger.log_dir) / "metrics.csv").exists()

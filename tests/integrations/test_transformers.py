@@ -144,3 +144,12 @@ def test_measure_reads_what_accelerate_prepared() -> None:
     assert type(wrapped).__name__ == "AcceleratedOptimizer"
     assert measure(wrapped, model) == measure(wrapped.optimizer, model)
     assert measure(wrapped).optimizer == "Adam"
+
+
+def test_the_trainers_loggers_get_every_epoch(tmp_path: Path) -> None:
+    made = trainer(tmp_path, EpsilonRecorder(), gpt2(), language(), num_train_epochs=2)
+    made.add_callback(EpsilonRecorder(log=made.log))
+    made.train()
+    rows = [row for row in made.state.log_history if "epsearch/damping" in row]
+    assert [row["epoch"] for row in rows] == [1.0, 2.0]
+    assert 0 < rows[0]["epsearch/damping/embedding"] < 1

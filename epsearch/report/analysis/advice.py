@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from epsearch.core.commands import command as epsearch_command
+from epsearch.core.numbers import count
 from epsearch.records.epsilon import power_of_ten
 from epsearch.records.outcome import Outcome
 
@@ -26,6 +27,20 @@ class Advice:
     text: str
     settings: tuple[str, ...] | None = None
     word: str = "next"
+    trials: int | None = None
+    seconds: float | None = None
+
+    @property
+    def cost(self) -> str:
+        """`About 35 trials, 12 minutes of training.`, or an empty string if unknown."""
+        if self.trials is None:
+            return ""
+        text = f"About {count(self.trials, 'trial')}"
+        if self.seconds is None:
+            return f"{text}."
+        minutes = self.seconds / 60
+        time = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
+        return f"{text}, {time if minutes < 120 else f'{minutes / 60:.0f} hours'} of training."
 
 
 def command(outcome: Outcome, advice: Advice, *, anywhere: bool = False) -> str:
@@ -73,6 +88,15 @@ def bounds(name: str, low: float, high: float) -> tuple[str, str]:
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     low, high = power_of_ten(first), power_of_ten(last)
     return f"search.{name}={{low: {low:g}, high: {high:g}}}", f"{name}-{low:g}-{high:g}"
+
+
+def priced(advice: Advice, outcome: Outcome, trials: float) -> Advice:
+    """The advice with what it costs: as many times a mean trial of the study as `trials`."""
+    if advice.settings is None:
+        return advice
+    seconds = [trial.seconds for trial in outcome.trials if trial.seconds is not None]
+    mean = math.fsum(seconds) / len(seconds) if seconds else None
+    return replace(advice, trials=math.ceil(trials), seconds=None if mean is None else mean * trials)
 
 
 def _seeds(number: int) -> str:

@@ -1,143 +1,256 @@
-"""The verdict: whether the problem needs an adaptive optimizer, and what to run next. Pure functions.
+"""The verdict: which ε are equally good, what to do, and how sure that is. Pure functions.
 
-Compares the best value at each end of ε, over the other hyperparameters, with the best of all. Differences within a
-tolerance are ties. A study that is too small or unfinished gets no verdict.
+Every claim about ε is made from `profile`: what each ε reaches at its best lr and β₂, with its uncertainty. An ε is
+worse where that is 97.5 % sure, and equal to the best where it is 95 % sure to fall short by no more than the
+tolerance. What is neither is not claimed to be either. A study that is too small or unfinished gets no verdict.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from epsearch.core.averages import root_mean_square
+from epsearch.core.averages import difference
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import count, label, number, percent, rounded
 from epsearch.records.outcome import Outcome
-from epsearch.records.trial import Goal, Trial
+from epsearch.records.trial import Trial
+from epsearch.registry.optimizers import OPTIMIZERS
 from epsearch.report.analysis.advice import Advice
+from epsearch.report.analysis.baseline import Comparison, compare
+from epsearch.report.analysis.beta2 import effect_of_beta2
 from epsearch.report.analysis.cells import state_of
-from epsearch.report.analysis.evidence import ends_of_eps, too_small
-from epsearch.report.analysis.next_steps import edges, next_steps
-from epsearch.report.analysis.values import Kind, power_of, profile, shortfall
+from epsearch.report.analysis.evidence import too_small
+from epsearch.report.analysis.line import line
+from epsearch.report.analysis.next_steps import next_steps
+from epsearch.report.analysis.profile import Profile, Row, profile
+from epsearch.report.analysis.values import Kind, amount
 
-TOLERANCE = 0.005
-"""Tolerance as a share of the best value, where only one seed was run and the noise is unknown."""
-
-SEEDS_FACTOR = 2.0
-"""Tolerance in standard errors of the difference of two means: about 95 % of chance differences are smaller."""
-
-HEADLINES: Mapping[Kind, str] = {
+CLASSES: Mapping[Kind, str] = {
     "immutable": "Fully immutable: the best ε is large, where {optimizer} acts like SGD with momentum.",
     "adaptable": "Fully adaptable: the best ε is small, where every parameter keeps its own learning rate.",
     "partial": "Partial: the best ε lies between, better than either end.",
     "indifferent": "Indifferent: ε makes no difference here once the learning rate is tuned.",
-    "undecided": "Undecided: not enough evidence yet.",
+    "undecided": "",
 }
+"""The paper's classes."""
+
+NO_DAMPING = 0.05
+"""A damping that changes next to nothing: every smaller ε is equal."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The kind, the reasons, and what to do next. `tolerance` is in units of the metric; None for too few trials."""
+    """What a study shows about ε.
+
+    Attributes:
+        kind: The paper's class; undecided if the noise, an edge, or missing trials hide it.
+        headline: The finding in a sentence.
+        action: What to do.
+        line: The optimizer with these settings, as code to copy; None if nothing is complete.
+        sure: The paper's class in words, or why there is none.
+        reasons: The numbers behind it.
+        advice: What to run next; the first settles the most.
+        interval: The smallest and largest ε that are equal to the best; None without a verdict.
+        within: In units of the metric, how far an ε of the interval may fall short of the best (95 %).
+        eps, lr: The recommended values.
+        rows: What each ε reaches.
+        tolerance: Differences between two studies' best values up to this are ties; None for too few trials.
+    """
 
     kind: Kind
     headline: str
-    reasons: tuple[str, ...]
-    advice: tuple[Advice, ...]
-    tolerance: float | None
+    action: str = ""
+    line: str | None = None
+    sure: str = ""
+    reasons: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    interval: tuple[float, float] | None = None
+    within: float | None = None
+    eps: float | None = None
+    lr: float | None = None
+    rows: tuple[Row, ...] = field(default=())
+    tolerance: float | None = None
 
 
 def verdict(outcome: Outcome) -> Verdict:
-    """The verdict on the searched optimizer.
-
-    Values that a sampler drew count for the nearest power of ten (β₂: of 1 - β₂), and an end of ε spans one decade.
-    """
+    """The verdict on the searched optimizer. Values of ε that a sampler drew count for the nearest power of ten."""
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
     if (missing := too_small(outcome, arm, complete)) is not None:
-        return _verdict(outcome, "undecided", (missing.text,), (missing,), None)
-    tolerance, why = _tolerance(complete, outcome.goal)
-    by_eps = profile(complete, "eps", outcome.goal)
-    best = outcome.best
-    assert best is not None
-    assert best.value is not None
-    # An end where every trial was pruned or diverged has no value, and is not good.
-    tried = sorted({power_of("eps", trial) for trial in arm if trial.eps is not None})
-    pick = max if outcome.goal == "maximize" else min
-    ends = [
-        pick((trial.value for trial in end if state_of(trial) == "complete" and trial.value is not None), default=None)
-        for end in ends_of_eps(arm)
-    ]
-    low_is_good, high_is_good = (
-        value is not None and shortfall(best.value, value, outcome.goal) <= tolerance for value in ends
+        return _too_small(outcome, missing)
+    found = profile(outcome)
+    rows, best = found.rows, found.rows[found.best]
+    kind = _kind(found)
+    low, high = _interval(rows, found.best)
+    interval = rows[low].eps, rows[high].eps
+    within = max(row.at_most for row in rows[low : high + 1])
+    eps, row, default = _recommended(outcome, found, low, high)
+    baseline = compare(outcome, found)
+    return Verdict(
+        kind=kind,
+        headline=_headline(outcome, found, kind, low, high, within),
+        action=_action(outcome, found, kind, eps, row, default, baseline),
+        line=line(outcome.optimizer, row.lr, eps, row.beta2),
+        sure=CLASSES[kind].format(optimizer=outcome.optimizer) or _why_undecided(found),
+        reasons=tuple(_reasons(outcome, found, complete, best)),
+        advice=tuple(next_steps(kind, outcome, arm, found, baseline)),
+        interval=interval,
+        within=within,
+        eps=eps,
+        lr=row.lr,
+        rows=rows,
+        # Of a difference of two such values: half the width of an interval, times √2.
+        tolerance=difference(best.high, best.low) * math.sqrt(0.5),
     )
-    between_is_good = all(
-        eps in by_eps and shortfall(best.value, by_eps[eps], outcome.goal) <= tolerance for eps in tried[1:-1]
-    )
-    reasons = [
-        _against("smallest", tried[0], ends[0], outcome),
-        _against("largest", tried[-1], ends[1], outcome),
-        f"Differences up to {tolerance:.2g} are treated as ties: {why}.",
-    ]
-    kind: Kind
-    if low_is_good and high_is_good:
-        kind = "indifferent" if between_is_good else "undecided"
-        if kind == "undecided":
-            reasons.append(
-                "Both ends are as good as the best, but some ε between them is worse: noise, or too few learning rates."
-            )
-    elif high_is_good:
-        kind = "immutable"
-    elif low_is_good:
-        kind = "adaptable"
-    else:
-        kind = "partial"
-    reasons += [text for text in (_share(outcome, best), _beta2(complete, best, tolerance, outcome.goal)) if text]
-    advice = [*next_steps(kind, outcome, best, tolerance), *edges(kind, outcome, arm, best)]
-    return _verdict(outcome, kind, tuple(reasons), tuple(advice), tolerance)
 
 
-def _verdict(
-    outcome: Outcome, kind: Kind, reasons: tuple[str, ...], advice: tuple[Advice, ...], tolerance: float | None
-) -> Verdict:
-    return Verdict(kind, HEADLINES[kind].format(optimizer=outcome.optimizer), reasons, advice, tolerance)
-
-
-def _tolerance(complete: Sequence[Trial], goal: Goal) -> tuple[float, str]:
-    """The tolerance and its reason: from the seeds of the better half, or else a share of the best value."""
-    ranked = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=goal == "maximize")
-    half = ranked[: max(1, len(ranked) // 2)]
-    spreads = [(trial.spread, len(trial.seed_values)) for trial in half if trial.spread is not None]
-    if spreads:
-        # Trials that fail to learn vary widely between seeds; their noise is not that of the good ones.
-        pooled = root_mean_square([spread for spread, _ in spreads])
-        seeds = max(2, min(number for _, number in spreads))
-        error = pooled * math.sqrt(2 / seeds)
-        tolerance = min(SEEDS_FACTOR * error, sys.float_info.max)
-        return tolerance, f"twice the standard error over {count(seeds, 'seed')} (standard deviation {pooled:.2g})"
-    best = abs(ranked[0].value or 0.0)
-    return TOLERANCE * best, f"{TOLERANCE:.1%} of the best value, since one seed cannot show the noise"
-
-
-def _against(which: str, eps: float, value: float | None, outcome: Outcome) -> str:
+def _too_small(outcome: Outcome, missing: Advice) -> Verdict:
     best = outcome.best
-    assert best is not None
-    assert best.value is not None
+    copied = line(best.optimizer, best.lr, best.eps, best.beta2) if best is not None and best.lr is not None else None
+    headline = "Undecided: not enough evidence yet."
+    return Verdict("undecided", headline, line=copied, sure=missing.text, reasons=(missing.text,), advice=(missing,))
+
+
+def _kind(found: Profile) -> Kind:
+    """The paper's class, if both ends of ε are known well enough."""
+    first, last = found.rows[0], found.rows[-1]
+    low_is_worse, high_is_worse = found.pruned[0] or first.state == "worse", found.pruned[1] or last.state == "worse"
+    if low_is_worse and high_is_worse:
+        return "partial"
+    # An end counts as good if it loses little beside what the other one loses.
+    if low_is_worse and last.at_most <= max(found.tolerance, first.behind / 2):
+        return "immutable"
+    if high_is_worse and first.state != "edge" and first.at_most <= max(found.tolerance, last.behind / 2):
+        return "adaptable"
+    known = all(row.state in ("equal", "unknown") for row in found.rows) and not any(found.pruned)
+    return "indifferent" if known and found.within <= found.tolerance else "undecided"
+
+
+def _interval(rows: Sequence[Row], best: int) -> tuple[int, int]:
+    """The first and last index of the ε around the best that are equal to it."""
+    low = high = best
+    while low > 0 and rows[low - 1].state == "equal":
+        low -= 1
+    while high < len(rows) - 1 and rows[high + 1].state == "equal":
+        high += 1
+    return low, high
+
+
+def _adapts(row: Row) -> bool:
+    """Whether the optimizer adapts fully at this ε, so that every smaller one is equal."""
+    return row.damping is not None and row.damping <= NO_DAMPING
+
+
+def _recommended(outcome: Outcome, found: Profile, low: int, high: int) -> tuple[float, Row, float | None]:
+    """The ε to use, the row that shows its lr, and the optimizer's default ε.
+
+    The default if it is as good as any, or not known to be worse; otherwise the best.
+    """
+    rows = found.rows
+    default = OPTIMIZERS[outcome.optimizer].eps if outcome.optimizer in OPTIMIZERS else None
+    if default is not None:
+        if default < rows[0].eps and _adapts(rows[0]) and rows[0].state != "worse":
+            return default, rows[0], default
+        for row in rows:
+            if row.eps == default and row.state != "worse":
+                return default, row, default
+    return rows[found.best].eps, rows[found.best], default
+
+
+def _headline(outcome: Outcome, found: Profile, kind: Kind, low: int, high: int, within: float) -> str:
+    rows = found.rows
     metric = one_line(outcome.metric, 60)
-    at = f"At the {which} ε, {label('eps', eps)}, "
-    if value is None:
-        return f"{at}no trial completed."
-    behind = shortfall(best.value, value, outcome.goal)
-    if behind == 0:
-        return f"{at}the best {metric} is {number(value)}, the best of all."
-    return (
-        f"{at}the best {metric} is {number(value)}: {behind:.2g} behind the best, at ε {rounded('eps', best.eps or 0)}."
+    if high > low:
+        text = f"Any ε from {label('eps', rows[low].eps)} to {label('eps', rows[high].eps)} is equally good"
+        text += f", within {amount(within, outcome)} (95 %)."
+    else:
+        text = f"The best ε seen is {label('eps', rows[low].eps)}."
+    worse = [row for row in rows if row.state == "worse"]
+    if worse:
+        nearest = min(worse, key=lambda row: row.behind)
+        where = _powers(worse, rows)
+        return f"{text} {where} worse: by {amount(nearest.behind, outcome, nearest.error)} or more."
+    if kind == "undecided":
+        return (
+            f"Cannot tell which ε is best: differences of {metric} up to {amount(found.within, outcome)} may be noise."
+        )
+    return text
+
+
+def _powers(rows: Sequence[Row], all_rows: Sequence[Row]) -> str:
+    """`From 1e-3 on it is`, `Up to 1e-7 it is`, or `1e-7 and 1e-1 are`: the ε that are worse."""
+    names = [label("eps", row.eps) for row in rows]
+    if list(rows) == list(all_rows[-len(rows) :]):
+        return f"From {names[0]} on it is"
+    if list(rows) == list(all_rows[: len(rows)]):
+        return f"Up to {names[-1]} it is"
+    return f"{listed(names)} {'are' if len(names) > 1 else 'is'}"
+
+
+def _action(
+    outcome: Outcome,
+    found: Profile,
+    kind: Kind,
+    eps: float,
+    row: Row,
+    default: float | None,
+    baseline: Comparison | None,
+) -> str:
+    lr = rounded("lr", row.lr)
+    if baseline is not None and baseline.fair and baseline.behind + baseline.error <= found.tolerance:
+        good = "better" if baseline.behind + baseline.error < 0 else "as good"
+        rate = rounded("lr", baseline.trial.lr or 0.0)
+        return f"An adaptive optimizer gains nothing here: SGD with momentum at lr {rate} is {good}."
+    if eps == default:
+        sure = "" if kind != "undecided" or row.state == "equal" else "Nothing is known to be better: "
+        text = f"keep the default ε, {label('eps', eps)}, and tune lr: {lr} is best here."
+        return sure + (text if sure else f"K{text[1:]}")
+    text = f"Use ε {label('eps', eps)} with lr {lr}"
+    known = next((other for other in found.rows if default is not None and other.eps == default), None)
+    if default is not None and known is None and default < found.rows[0].eps and _adapts(found.rows[0]):
+        known = found.rows[0]
+    if known is not None and known.state == "worse":
+        gain = amount(known.behind, outcome, known.error)
+        return f"{text}: better than the default, {label('eps', default or 0.0)}, by {gain}."
+    return f"{text}." if kind != "undecided" else f"{text}, the best seen so far."
+
+
+def _why_undecided(found: Profile) -> str:
+    edge = [row.eps for row in found.rows if row.state == "edge"]
+    if edge:
+        names = ", ".join(label("eps", each) for each in edge)
+        return f"No class yet: at ε {names} the best lr is at an edge of those tried, so these ε are unknown."
+    return "No class yet: the noise hides whether the ends of ε differ."
+
+
+def _reasons(outcome: Outcome, found: Profile, complete: Sequence[Trial], best: Row) -> list[str]:
+    ends = [("smallest", found.rows[0]), ("largest", found.rows[-1])]
+    texts = [_end(which, row, row == best, outcome) for which, row in ends]
+    seeds = max((len(trial.seed_values) for trial in complete), default=1)
+    source = (
+        f"{count(seeds, 'seed')} each and from cells close to each other" if seeds > 1 else "cells close to each other"
     )
+    noise = f"Noise of one training: {amount(found.sigma, outcome)}, estimated from {source}"
+    noise += f", and from a test set of {found.examples:,} examples." if found.examples else "."
+    texts += [noise, f"Differences up to {amount(found.tolerance, outcome)} count as equal."]
+    return texts + [text for text in (_share(outcome, best), effect_of_beta2(outcome, complete, found)) if text]
 
 
-def _share(outcome: Outcome, best: Trial) -> str:
-    if outcome.probe is None or not best.eps:
+def _end(which: str, row: Row, best: bool, outcome: Outcome) -> str:
+    metric = one_line(outcome.metric, 60)
+    band = f"{number(row.value)} ({number(row.low)} to {number(row.high)})"
+    text = f"At the {which} ε, {label('eps', row.eps)}, the best {metric} is {band}"
+    if row.state == "edge":
+        return f"{text}, at an edge of the learning rates tried: it may be better beyond."
+    if best:
+        return f"{text}, the best of all."
+    return f"{text}: {amount(row.behind, outcome, row.error)} behind the best."
+
+
+def _share(outcome: Outcome, best: Row) -> str:
+    if outcome.probe is None:
         return ""
     share = outcome.probe.adaptive_fraction(best.eps)
     if share == 0:
@@ -145,15 +258,3 @@ def _share(outcome: Outcome, best: Trial) -> str:
     return (
         f"After the probe, {percent(share)} of ẑ was above the best ε: these parameters keep their own learning rate."
     )
-
-
-def _beta2(complete: Sequence[Trial], best: Trial, tolerance: float, goal: Goal) -> str:
-    """Whether β₂ matters (Section 4.2): a large ε swamps v and β₂; with a small ε, v must average over an epoch."""
-    found = profile(complete, "beta2", goal)
-    if len(found) < 2 or best.value is None or best.beta2 is None:
-        return ""
-    worst = max(shortfall(best.value, value, goal) for value in found.values())
-    if worst <= tolerance:
-        return f"β₂ does not matter: its {len(found)} values differ by at most {worst:.2g}, within the tolerance."
-    poor = [rounded("beta2", beta2) for beta2, value in found.items() if shortfall(best.value, value, goal) > tolerance]
-    return f"β₂ matters: {rounded('beta2', best.beta2)} is best, {listed(poor)} up to {worst:.2g} behind."

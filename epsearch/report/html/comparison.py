@@ -59,7 +59,7 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
 
 
 def _won(ordered: Sequence[Outcome]) -> str:
-    """Which run is best, and which others tie with it within its verdict's tolerance."""
+    """Which run is best, and which others tie with it within the noise of its verdict."""
     first, *others = ordered
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."

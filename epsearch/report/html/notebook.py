@@ -31,10 +31,12 @@ def outcome_html(outcome: Outcome) -> str:
     sign = 1 if outcome.goal == "maximize" else -1
     complete = [trial for trial in outcome.trials if trial.state == "complete" and trial.value is not None]
     best = sorted(complete, key=lambda trial: -sign * (trial.value or 0.0))[:5]
+    found = verdict(outcome)
     return render(
         "outcome.html.j2",
         name=one_line(outcome.name, 60),
-        headline=verdict(outcome).headline,
+        headline=found.headline,
+        line=found.line,
         columns=["optimizer", "at", one_line(outcome.metric, 60)],
         rows=[[trial.optimizer, describe_cell(trial), measured(trial)] for trial in best],
         trials=len(outcome.trials),

@@ -55,7 +55,11 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
         summary=" ".join(sentences(outcome)),
         verdict=found,
         steps=[
-            (step.text, command(outcome, step, anywhere=True) if step.settings is not None else "") for step in steps
+            (
+                f"{step.text} {step.cost}".strip(),
+                command(outcome, step, anywhere=True) if step.settings is not None else "",
+            )
+            for step in steps
         ],
         absent=[
             reason

@@ -14,7 +14,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
 
     name, metric, goal, optimizer, directory; `range`: lower, upper, and the adaptive share at each power of ten, None
     where ε was given; `lr_test`: the record of the learning-rate test, None unless lr is auto; `best`: a trial or None;
-    `verdict`: kind, headline, reasons, advice, tolerance; `trials`: each with the columns of trials.csv, its history,
+    `verdict`: the fields of `Verdict`; `trials`: each with the columns of trials.csv, its history,
     and the epochs of each of its seeds (`seed_epochs`).
     """
     probe = outcome.probe

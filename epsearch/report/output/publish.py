@@ -43,11 +43,11 @@ def publish(study: optuna.Study, outcome: Outcome, figures: Mapping[str, go.Figu
         figure.update_layout(height=min(figure.layout.height, CARD))
         optuna_dashboard.save_plotly_graph_object(study, figure, graph_object_id=entry.id)
     written = optuna_dashboard.get_note(study)
-    steps = [step.text for step in found.advice]
-    points = [*found.reasons, *(text for text in steps if text not in found.reasons), *sentences(outcome)]
-    note = "\n".join(
-        [HEADING, "", f"**{_markdown(found.headline)}**", "", *(f"- {_markdown(text)}" for text in points)]
-    )
+    steps = [f"{step.text} {step.cost}".strip() for step in found.advice if step.text not in found.reasons]
+    points = [found.sure, *(text for text in found.reasons if text != found.sure), *steps, *sentences(outcome)]
+    head = [HEADING, "", f"**{_markdown(found.headline)}** {_markdown(found.action)}".rstrip(), ""]
+    head += [f"    {found.line}", ""] if found.line else []
+    note = "\n".join([*head, *(f"- {_markdown(text)}" for text in points)])
     if note != written and (not written or written.startswith(HEADING)):
         optuna_dashboard.save_note(study, note)
 
