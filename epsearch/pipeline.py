@@ -67,9 +67,10 @@ def probe(
     directory: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> ProbeResult | None:
-    """Run the probe only. The result is saved in the run directory, and a later `run` uses it.
+    """Run the probe only, and the learning-rate test if lr is auto.
 
-    Returns None if the study file sets the values of ε. Arguments and errors are those of `run`.
+    The results are saved in the run directory, and a later `run` uses them. Returns the probe's, or None if the study
+    file sets the values of ε. Arguments and errors are those of `run`.
     """
     return probe_study(load(study, overrides), directory, listener)
 
@@ -120,13 +121,15 @@ def run_study(
 def probe_study(
     config: StudyConfig, directory: str | Path | None = None, listener: Listener = SILENT
 ) -> ProbeResult | None:
-    """The data and probe stages: `probe` of a study that has been loaded."""
+    """The stages up to the learning-rate test: `probe` of a study that has been loaded."""
     from epsearch.engines.base import open_engine
 
     run_dir = RunDirectory.of(config, directory)
     with run_dir.taken_for(config), open_engine(config, run_dir.logs) as engine, reported(config, run_dir):
         data_stage(config, listener)
-        return probe_stage(config, run_dir, engine, listener)
+        result = probe_stage(config, run_dir, engine, listener)
+        lr_test_stage(config, run_dir, engine, result, listener)
+        return result
 
 
 def open_storage(config: StudyConfig, run_dir: RunDirectory) -> BaseStorage:

@@ -160,6 +160,22 @@ def test_the_batches_of_an_epoch_are_counted_once(beta2: str, passed: float | No
     assert calls == [("lr_test", probed.range.lower, passed)]
 
 
+def test_probe_and_test_alone(study_folder: StudyFolder) -> None:
+    """A later run uses both; of a study that gives lr, only the probe is run."""
+    file = study_folder.write(
+        LINEAR, search={"eps": "endpoints", "lr": "auto", "beta2": 0.9}, engine={"name": "inline"}
+    )
+    run_dir, notes, again, given = RunDirectory(study_folder.run_directory), Notes(), Notes(), Notes()
+    result = pipeline.probe(file, ["search.lr=1e-3"], run_dir.path, given)
+    assert (given.tests, run_dir.load_lr_test()) == ([], None)
+    assert pipeline.probe(file, directory=run_dir.path, listener=notes) == result == run_dir.load_probe()
+    assert notes.tests == [(run_dir.load_lr_test(), False)]
+    assert not run_dir.report.exists()
+    outcome = epsearch.run(file, directory=run_dir.path, listener=again)
+    assert again.tests == [(outcome.lr_test, True)] == [(notes.tests[0][0], True)]
+    assert len(again.ended) == len(outcome.trials)
+
+
 def test_a_study_killed_after_the_test_does_not_repeat_it(study_folder: StudyFolder) -> None:
     """The test is saved as soon as it has run, before the trials are planned."""
 
