@@ -134,14 +134,11 @@ def _loss(table: Table, cell: Cell) -> float:
 @cache
 def _list_for(workload: str, optimizer: str) -> tuple[Cell, ...]:
     others = [each for each in read() if each.optimizer == optimizer and _data(each.workload) != _data(workload)]
-    others = [
-        each for each in others if not workload.startswith(each.workload) and not each.workload.startswith(workload)
-    ]
     left = [1.0] * len(others)
     cells = list(itertools.product(others[0].lrs, others[0].epss))
     losses = {cell: [_loss(each, each.cell(*cell)) for each in others] for cell in cells}
     chosen: list[Cell] = []
-    for _ in range(40):
+    for _ in range(min(40, len(cells))):
         best = min(cells, key=lambda cell: sum(map(min, left, losses[cell])))
         left = list(map(min, left, losses[best]))
         cells.remove(best)

@@ -2,171 +2,182 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.report import sample
+from epsearch.records.lr_test import LrTest
+from tests.report.sample import probe
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-MODULES = ("dense", "searches", "search_comparison")
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 
-LRS = [10.0**k for k in range(-4, 1)]
-EPSS = [10.0**k for k in range(-8, 1)]
+
+@pytest.fixture(scope="module")
+def benchmarks() -> Iterator[Any]:
+    """The modules, which import one another from their folder."""
+    sys.path.insert(0, str(FOLDER))
+    names = ("dense", "searches", "search_comparison")
+    found = ModuleType("benchmarks")
+    for name in names:
+        setattr(found, name, importlib.import_module(name))
+    yield found
+    sys.path.remove(str(FOLDER))
+    for name in names:
+        del sys.modules[name]
+
+
+LRS, EPSS = (1e-3, 1e-2, 1e-1), (1e-12, 1e-11, 1e-10, 1e-4, 1e-3)
 BEST = (1e-2, 1e-3)
 
 
 @pytest.fixture
-def dense(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import dense
-
-    yield dense
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def comparison(dense, monkeypatch):
-    import search_comparison
-    import searches
-
-    others = [make(dense, workload="other-mlp"), make(dense, workload="third-mlp", best=(1e-1, 1e-3))]
-    same_data = make(dense, workload="some-cnn", best=(1e-4, 1e-3))
-    monkeypatch.setattr(searches, "_tests", lambda: {"some-mlp adam": [sample.lr_test()]})
-    monkeypatch.setattr(searches, "read", lambda: iter([same_data, *others]))
-    return search_comparison
-
-
-def make(dense, workload="some-mlp", goal="maximize", best=BEST):
-    """Best after its second epoch at one lr, at one ε and at the same value on both sides; the highest lr diverges."""
-
-    def curve(lr, eps):
-        if lr == LRS[-1]:
-            return [0.1] if eps == EPSS[0] else []
-        return [0.1, 0.9] if lr == best[0] and abs(math.log10(eps / best[1])) < 1.5 else [0.1, 0.2]
-
-    curves = {cell: curve(*cell) for cell in itertools.product(LRS, EPSS)}
-    return dense.Table(workload, "adam", goal, 2, 30, curves, sample.probe())
+def table(benchmarks):
+    """Best at lr 1e-2 and eps 1e-3, in the second epoch; one cell diverged at once, equal eps differ by 2 %."""
+    curves = {(lr, eps): [0.1, 0.5] for lr, eps in itertools.product(LRS, EPSS)}
+    curves |= {(1e-2, eps): [0.1, value] for eps, value in zip(EPSS[:3], (0.88, 0.9, 0.92), strict=True)}
+    curves |= {(1e-2, 1e-4): [0.1, 0.96], BEST: [0.1, 1.0], (1e-1, 1e-4): []}
+    return benchmarks.dense.Table("some", "adam", "maximize", 2, 50, curves, probe())
 
 
 @pytest.fixture
-def table(dense):
-    return make(dense)
+def test_at_the_best(benchmarks, monkeypatch):
+    test = LrTest(
+        optimizer="Adam",
+        eps=1e-8,
+        lrs=[1e-3] * 100,
+        losses=[1.0] * 100,
+        suggestion=1e-2,
+        low=1e-3,
+        high=1e-1,
+        reason="",
+    )
+    monkeypatch.setattr(benchmarks.searches, "tested", lambda *_: test)
 
 
-def test_suggestions_become_the_nearest_cell(dense, table):
-    assert table.cell(0.02, 2e-3) == (1e-2, 1e-3)
-    assert table.cell(1e-3, 1e10) == (1e-3, 1.0)
-    assert dense.nearest([1e-4, 1e-2], 1e-16) == 1e-4
+class TestGoal:
+    def test_the_best_is_smoothed_over_neighboring_eps(self, table):
+        assert table.smoothed[1e-2, 1e-11] == pytest.approx(0.9)
+        assert table.best == table.smoothed[BEST] == pytest.approx(0.98)
+        assert table.lost(0.931) == pytest.approx(0.05)
+        assert table.lost(1.0) < 0
+
+    def test_the_noise_is_that_of_equal_eps_at_a_good_lr(self, table):
+        assert table.plateau == [1e-12, 1e-11, 1e-10]
+        assert table.noise == pytest.approx(0.02 / 0.98)
+        assert table.tolerance == pytest.approx(0.04 / 0.98)
+
+    def test_cells_that_do_not_learn_are_no_noise(self, benchmarks, table):
+        wild = {**table.curves, (1e-1, 1e-12): [0.1, 0.3], (1e-1, 1e-10): [0.1, 0.1]}
+        same = benchmarks.dense.Table("some", "adam", "maximize", 2, 50, wild, table.probe)
+        assert same.noise == table.noise
+
+    def test_the_tolerance_is_half_a_percent_at_least(self, benchmarks, table):
+        flat = {cell: [1.0, 1.0] for cell in table.curves}
+        assert benchmarks.dense.Table("some", "adam", "minimize", 2, 50, flat, table.probe).tolerance == 0.005
 
 
-def test_the_best_is_smoothed_over_eps(table):
-    assert (1.0, 1e-3) not in table.values
-    assert table.smoothed[1e-2, 1e-3] == pytest.approx(0.9)
-    assert table.smoothed[1e-2, 1e-2] == pytest.approx((0.9 + 0.9 + 0.2) / 3)
-    assert table.best == pytest.approx(0.9)
-    assert table.lost(0.2) == pytest.approx(7 / 9)
+def test_suggestions_become_the_nearest_cell(benchmarks, table):
+    assert table.cell(0.02, 2e-3) == BEST
+    assert table.cell(1e-3, 1e10) == (1e-3, 1e-3)
+    assert benchmarks.dense.nearest([1e-4, 1e-2], 1e-16) == 1e-4
 
 
-def test_a_loss_is_better_if_it_is_lower(dense):
-    table = make(dense, goal="minimize")
-    assert table.best == pytest.approx(0.1)
-    assert table.lost(0.2) == pytest.approx(1)
-    assert table.lost(0.05) == pytest.approx(-0.5)
-
-
-def test_the_tolerance_knows_the_noise_of_the_plateau(dense, table):
-    assert table.plateau == [1e-8, 1e-7]
-    assert table.tolerance == dense.CLOSE
-    noisy = dict(table.curves)
-    for eps, value in zip(table.plateau, (0.88, 0.92), strict=True):
-        noisy[1e-2, eps] = [value]
-    other = dense.Table("some-mlp", "adam", "maximize", 2, 30, noisy, table.probe)
-    assert other.noise == pytest.approx(0.04 / math.sqrt(2) / other.best)
-    assert other.tolerance == pytest.approx(2 * other.noise)
-
-
-def test_epochs_to_the_goal_include_what_came_before_and_diverged_trials(comparison, table):
-    from searches import spent
-
-    diverged, poor, good = (table.curves[cell] for cell in [(1.0, 1e-4), (1e-3, 1e-4), BEST])
-    steps = [(spent(table, curve), curve) for curve in (diverged, poor, good)]
+def test_epochs_to_the_goal_include_what_came_before_and_diverged_trials(benchmarks, table):
+    comparison, searches = benchmarks.search_comparison, benchmarks.searches
+    diverged, poor, good = (table.curves[cell] for cell in [(1e-1, 1e-4), (1e-3, 1e-4), BEST])
+    steps = [(searches.spent(table, curve), curve) for curve in (diverged, poor, good)]
     found = comparison.course(table, steps, start=1.5)
-    assert found == [(1.5 + 1 + 2, pytest.approx(7 / 9)), (1.5 + 1 + 2 + 2, 0)]
-    assert comparison.epochs_to(0.005, found) == 6.5
-    assert comparison.epochs_to(0.005, found[:1]) == math.inf
-    assert [comparison.lost_at(found, epochs) for epochs in (3, 4.5, 5, 6.5, 99)] == [1, *[found[0][1]] * 2, 0, 0]
+    assert found == [(1.5 + 1 + 2, pytest.approx(0.48 / 0.98)), (1.5 + 1 + 2 + 2, 0)]
+    assert comparison.epochs_to(table.tolerance, found) == 6.5
+    assert comparison.epochs_to(table.tolerance, found[:1]) == math.inf
+    assert [comparison.lost_at(found, epochs) for epochs in (3, 4.5, 6, 6.5, 99)] == [1, found[0][1], found[0][1], 0, 0]
 
 
-def test_the_budget_counts_whole_trials(comparison, table):
+def test_the_budget_counts_whole_trials(benchmarks, table):
+    comparison = benchmarks.search_comparison
     poor, good = table.curves[1e-3, 1e-4], table.curves[BEST]
     steps = [(2, poor), (2, poor), (2, good)]
-    assert comparison.epochs_to(0.005, comparison.course(table, steps, trials=3)) == 6
-    assert comparison.epochs_to(0.005, comparison.course(table, steps, start=1, trials=3)) == math.inf
+    assert comparison.epochs_to(table.tolerance, comparison.course(table, steps, trials=3)) == 6
+    assert comparison.epochs_to(table.tolerance, comparison.course(table, steps, start=1, trials=3)) == math.inf
 
 
-def test_quartiles_with_seeds_that_never_reach_the_goal(comparison):
-    assert comparison.quartiles([4, math.inf, 2, 1]) == (1, 2, 4)
+def test_quartiles_with_seeds_that_never_reach_the_goal(benchmarks):
+    assert benchmarks.search_comparison.quartiles([4, math.inf, 2, 1]) == (1, 2, 4)
 
 
-def test_a_seed_repeats_a_search(comparison, table):
-    for label, search in comparison.SEARCHES.items():
-        steps = [list(itertools.islice(search.trials(table, 3), 8)) for _ in range(2)]
-        assert steps[0] == steps[1], label
-        assert len(steps[0]) == (len(LRS) if label == "the default eps" else 8), label
+@pytest.mark.usefixtures("test_at_the_best")
+def test_a_seed_repeats_a_search(benchmarks, table, monkeypatch):
+    monkeypatch.setattr(benchmarks.searches, "read", lambda: [table])
+    names = [name for name, search in benchmarks.searches.SEARCHES.items() if not search.slow]
+    assert len(names) == 10
+    for name in names:
+        search = benchmarks.searches.SEARCHES[name]
+        if name == "a list learned from the others":
+            continue  # there are no others
+        steps = [list(itertools.islice(search.trials(table, 3), 3)) for _ in range(2)]
+        assert steps[0] == steps[1], name
+        assert search.before(table) in (0, 1, 1 + 100 / 50)
 
 
-def test_what_is_spent_before_the_first_trial(comparison, table):
-    """An epoch for the probe; the learning-rate test counts by its steps."""
-    steps = len(sample.lr_test().lrs)
-    before = {label: search.before(table) for label, search in comparison.SEARCHES.items()}
-    assert before[comparison.GUIDED] == before[comparison.ORDERED] == 1 + steps / 30
-    assert before["TPE in the range"] == before[comparison.GP_RANGE] == 1
-    assert before[comparison.WIDE] == before["a list learned from the others"] == 0
-
-
-def test_the_ordered_grid_begins_on_the_ridge(comparison, table):
-    import searches
-
-    at = searches.ridge(table, 0)
-    cells = searches.by_ridge(table, 0)
-    away = [abs(math.log10(lr / at.lr(eps))) for lr, eps in cells]
-    assert away == sorted(away)
+@pytest.mark.usefixtures("test_at_the_best")
+def test_the_grid_by_the_ridge_starts_on_it(benchmarks, table):
+    at = benchmarks.searches.ridge(table, 0)
+    cells = benchmarks.searches.by_ridge(table, 0)
+    distances = [abs(math.log10(lr / at.lr(eps))) for lr, eps in cells]
+    assert distances == sorted(distances)
     assert {eps for _, eps in cells} == set(table.found.grid())
 
 
-def test_a_list_is_learned_from_other_workloads(comparison, table):
-    """What is best on each of two tables comes first; a table of the same data is left out.
+def test_a_list_is_learned_from_other_data_only(benchmarks, table, monkeypatch):
+    """The first lr is the best of the others, not of this table or of another with its data."""
+    curves = {cell: [0.1, 0.5] for cell in table.curves}
+    other = benchmarks.dense.Table(
+        "other-net", "adam", "maximize", 2, 50, {**curves, (1e-1, 1e-4): [0.1, 1.0]}, probe()
+    )
+    same = benchmarks.dense.Table("some-long", "adam", "maximize", 2, 50, {**curves, (1e-3, 1e-4): [0.1, 9.0]}, probe())
+    some = benchmarks.dense.Table("some-net", "adam", "maximize", 2, 50, table.curves, probe())
+    monkeypatch.setattr(benchmarks.searches, "read", lambda: [some, other, same])
+    benchmarks.searches._list_for.cache_clear()
+    assert benchmarks.searches.listed(some, 0)[0][0] == 1e-1
+    benchmarks.searches._list_for.cache_clear()
 
-    Where a table diverged counts as worst, also in tables whose metric is to be high.
-    """
-    import searches
 
-    searches._list_for.cache_clear()
-    first, second = searches.listed(table, 0)[:2]
-    assert {first[0], second[0]} == {1e-2, 1e-1}
-    searches._list_for.cache_clear()
-
-
-def test_the_tables_of_the_page(comparison, table):
+def test_the_tables_of_the_page(benchmarks, table):
     """One search is faster than TPE over the wide range, one slower, the others never reach the goal."""
-    ends = {label: [[(8.0, 0.9)]] for label in comparison.SEARCHES}
-    ends[comparison.WIDE] = [[(8.0, 0.004)]]
-    ends[comparison.GUIDED] = [[(2.0, 0.2), (4.0, 0.005)]]
-    ends[comparison.GP_RANGE] = [[(16.0, 0.0)]]
-    found, tables = {"some-mlp adam": ends}, {"some-mlp adam": table}
-    text = comparison.to_goal(found, tables)
-    row = dict(zip(*(line.strip("| ").split(" | ") for line in text.splitlines()[::2]), strict=True))
-    arrived = {comparison.WIDE: "8", comparison.GUIDED: "4", comparison.GP_RANGE: "16"}
-    assert {label: row[label] for label in comparison.SEARCHES} == dict.fromkeys(comparison.SEARCHES, "–") | arrived
-    assert (row["epochs of a trial"], row["tolerance, %"]) == ("2", "0.5")
-    lines = comparison.summary(found, tables).splitlines()
-    assert all(line.count("|") == lines[0].count("|") for line in lines)
-    rows = {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines[2:])}
-    assert rows[comparison.GUIDED] == ["0.50", "–", "1 of 1", "0.50", "1 of 1", "0.25", "0.50", "0.50", "0.50"]
-    assert rows[comparison.GP_RANGE][:5] == ["2.00", "–", "0 of 1", "2.00", "1 of 1"]
-    assert rows["the default eps"][:5] == ["–", "–", "0 of 1", "–", "0 of 1"]
+    comparison, searches = benchmarks.search_comparison, benchmarks.searches
+    ends = {label: [(8, 0.9)] for label in searches.SEARCHES}
+    ends[searches.WIDE] = [(8, 0.004)]
+    ends[searches.GUIDED] = [(2, 0.2), (4, 0.005)]
+    ends[searches.GP_RANGE] = [(16, 0.0)]
+    found = {"some adam": {label: [one] for label, one in ends.items()}}
+    tables = {"some adam": table}
+    rows = {
+        line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ")
+        for line in comparison.summary(found, tables).splitlines()
+    }
+    assert rows[searches.GUIDED][1:7] == ["0.50", "–", "1 of 1", "0.50", "1 of 1", "0.25"]
+    assert rows[searches.GUIDED][7:] == ["0.50", "0.50", "0.50"]
+    assert rows[searches.WIDE][1:7] == ["1.00", "–", "0 of 1", "1.00", "1 of 1", "0.50"]
+    assert rows[searches.ORDERED][1:7] == ["–", "–", "0 of 1", "–", "0 of 1", "–"]
+    (row,) = comparison.to_goal(found, tables).splitlines()[2:]
+    assert row.strip("| ").split(" | ")[:5] == ["some adam", "2", f"{100 * table.tolerance:.1f}", "4", "–"]
+
+
+def test_ridges_are_compared_at_the_level_of_the_small_eps(benchmarks, table):
+    sys.path.insert(0, str(FOLDER))
+    try:
+        ridges = importlib.import_module("ridges")
+    finally:
+        sys.path.remove(str(FOLDER))
+    # The best lr is 1e-2 at every eps.
+    assert set(ridges.best_lrs(table).values()) == {-2.0}
+    off = ridges.errors(table, lambda _, eps: np.log10(1 + eps / 1e-4))
+    assert off == {1e-4: pytest.approx(-np.log10(2)), 1e-3: pytest.approx(-np.log10(11))}

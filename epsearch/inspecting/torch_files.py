@@ -57,9 +57,8 @@ def _load(path: Path) -> Any:
         raise UserError(f"{path}: is not a complete file of torch.save.") from error
     except pickle.UnpicklingError as error:
         if (refused := re.search(r"GLOBAL ([\w.]+)", str(error))) is None:
-            hint = "safetensors holds only weights; " if path.suffix == ".safetensors" else ""
             raise UserError(
-                f"{path}: is not a file of torch.save; {hint}name the file with the optimizer's state."
+                f"{path}: is not a file of torch.save; name the file with the optimizer's state."
             ) from error
         name = refused[1]
         raise UserError(

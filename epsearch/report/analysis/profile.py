@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from epsearch.core.examples import examples_of
 from epsearch.records.outcome import Outcome
 from epsearch.records.trial import Trial
+from epsearch.report.analysis.bent import Bent
 from epsearch.report.analysis.cells import state_of
 from epsearch.report.analysis.coordinates import Coordinates, Point
 from epsearch.report.analysis.surface import Floats, Noise, Surface
@@ -42,6 +44,9 @@ ENOUGH = 3
 """Cells near the optimum from which an ε can be judged, if the study has that many."""
 
 DRAWS = 4000
+
+FAR = 1e9
+"""Units of the best value; a loss far beyond them has diverged."""
 
 State = Literal["equal", "worse", "unknown", "edge"]
 
@@ -95,28 +100,29 @@ class _Study:
         self._complete = [trial for trial in self._arm if state_of(trial) == "complete"]
         self._sign = 1.0 if outcome.goal == "maximize" else -1.0
         # Values near the limit of floats would overflow in differences and squares.
-        self._unit = max((abs(trial.value or 0.0) for trial in self._complete), default=1.0) or 1.0
+        self._unit = abs(outcome.best.value or 0.0) if outcome.best is not None else 0.0
+        self._unit = self._unit or statistics.median(abs(trial.value or 0.0) for trial in self._complete) or 1.0
         self._best = max(self._score(trial) for trial in self._complete)
         self._coordinates = Coordinates(outcome)
         self._metric, self._probe = outcome.metric, outcome.probe
         self._is_grid = outcome.sampler == "grid"
 
     def _score(self, trial: Trial) -> float:
-        """The value in units of the largest, higher for better trials."""
-        return self._sign * (trial.value or 0.0) / self._unit
+        """The value in units of the best, higher for better trials; beyond a billion, all are equally bad."""
+        return min(max(self._sign * (trial.value or 0.0) / self._unit, -FAR), FAR)
 
     def profile(self) -> Profile:
         rows = _by_power(self._complete)
         short = np.array([self._best - self._score(trial) for trial in self._complete])
         hypotheses = self._coordinates.of([_point(trial) for trial in self._complete])
-        reference = _sharpest(hypotheses, short)
+        reference = _sharpest(hypotheses, self._coordinates.doubts, short)
         points = hypotheses[reference]
         centers = _ridge(points, short, rows)
         window = {
             power: _near(points[:, 0], short, indices, centers[power])[: max(ENOUGH, MOST_CELLS // len(rows))]
             for power, indices in rows.items()
         }
-        bent = _Bent(window, short)
+        bent = Bent(window, short)
         kept = [(index, power) for power, indices in window.items() for index in indices]
         cells = [_point(self._complete[index]) for index, _ in kept]
         values = [bent.of(short[index], power) for index, power in kept]
@@ -165,14 +171,15 @@ class _Study:
     def _judged(
         self,
         surface: Surface,
-        bent: _Bent,
+        bent: Bent,
         centers: Mapping[int, float],
         reference: int,
         counts: Mapping[int, int],
         examples: int | None,
     ) -> Profile:
         bounds = self._bounds(centers)
-        beta2s = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None}) or [None]
+        tried = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None})
+        beta2s: list[float | None] = [*tried] or [None]
         powers = sorted(centers)
         optima: list[Point] = []
         for power in powers:
@@ -220,8 +227,8 @@ class _Study:
             for row in range(kept)
         )
         within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
-        amounts = (self._clamped(each) for each in (within, surface.sigma, tolerance))
-        return Profile(rows, best, *amounts, examples=examples, pruned=self._pruned(powers))
+        within, sigma, tolerance = (self._clamped(each) for each in (within, surface.sigma, tolerance))
+        return Profile(rows, best, within, sigma, tolerance, examples, self._pruned(powers))
 
     def _bounds(self, powers: Iterable[int]) -> dict[int, tuple[float, float]]:
         """log10 of the smallest and largest lr tried: by the power of ten of ε for a grid, of all for a sampler."""
@@ -250,14 +257,14 @@ class _Study:
             last -= 1
         return last if (damping[last - 1] or 0.0) >= 0.9 else len(edge)
 
-    def _cost_of_half_a_decade(self, surface: Surface, bent: _Bent, optimum: Point) -> float:
+    def _cost_of_half_a_decade(self, surface: Surface, bent: Bent, optimum: Point) -> float:
         lr, eps, beta2 = optimum
         values = -bent.back(
             -surface.mean(self._coordinates.of([(lr * step, eps, beta2) for step in (1.0, 10**-0.5, 10**0.5)]))
         )
         return float(values[0] - values[1:].mean())
 
-    def _row(self, optimum: Point, drawn: Floats, behind: Floats, damping: float, state: State) -> Row:
+    def _row(self, optimum: Point, drawn: Floats, behind: Floats, damping: float | None, state: State) -> Row:
         lr, eps, beta2 = optimum
         low, middle, high = (self._value(each) for each in (*np.quantile(drawn, [0.025, 0.975]), float(drawn.mean())))
         low, middle, high = sorted((low, middle, high))
@@ -290,45 +297,6 @@ class _Study:
         return min(max(float(found), -sys.float_info.max), sys.float_info.max)
 
 
-class _Bent:
-    """Shortfalls on a scale that is linear near the best and logarithmic far from it.
-
-    A loss of 30 beside one of 0.2, or a cliff where lr is too high, would otherwise decide the scale of everything. The
-    part that all cells of an ε share is bent apart from the rest, so that the profile over ε stays a sum with the
-    cross-section over lr.
-    """
-
-    def __init__(self, window: Mapping[int, Sequence[int]], short: Floats) -> None:
-        best = [float(short[indices[0]]) for indices in window.values()]
-        # A single cell is lucky or not: the level of an ε is the median with its neighbours.
-        last = len(best) - 1
-        near = [best[max(0, min(i - 1, last - 2)) : max(3, min(i + 2, last + 1))] for i in range(len(best))]
-        self.levels = {power: float(np.median(values)) for power, values in zip(window, near, strict=True)}
-        apart = [
-            max(float(short[index]) - self.levels[power], 0.0)
-            for power, indices in window.items()
-            for index in indices[1:]
-        ]
-        self._cliff = 1.5 * float(np.median(apart)) if apart else 0.0
-        self._awful = 2 * float(np.median(list(self.levels.values()))) + 2 * self._cliff
-
-    def of(self, short: float, power: int) -> float:
-        """The bent value of a cell: 0 or less."""
-        level = self.levels[power]
-        return -(_bend(min(short, level), self._awful) + _bend(max(short - level, 0.0), self._cliff))
-
-    def back(self, bent: Floats) -> Floats:
-        """The shortfall of a bent value near an optimum."""
-        if not self._awful:
-            return bent
-        far = self._awful * np.exp(np.clip(bent / self._awful - 1, 0, 30))
-        return np.asarray(np.where(bent < self._awful, bent, far))
-
-
-def _bend(short: float, limit: float) -> float:
-    return short if short <= limit or not limit else limit * (1 + math.log(short / limit))
-
-
 def _power(trial: Trial) -> int:
     return round(math.log10(trial.eps or 1.0))
 
@@ -350,15 +318,15 @@ def _merit(short: Floats) -> Floats:
     return np.asarray(np.exp(-short / (np.quantile(short, 0.25) + 1e-12)))
 
 
-def _sharpest(hypotheses: Sequence[Floats], short: Floats) -> int:
-    """The coordinates in which the good cells have the most similar δ."""
+def _sharpest(hypotheses: Sequence[Floats], doubts: Sequence[float], short: Floats) -> int:
+    """The coordinates in which the good cells have the most similar δ, by much where they are doubtful."""
     merit = _merit(short)
 
-    def width(points: Floats) -> float:
+    def width(points: Floats, doubt: float) -> float:
         middle = float(merit @ points[:, 0] / merit.sum())
-        return float(merit @ (points[:, 0] - middle) ** 2)
+        return float(merit @ (points[:, 0] - middle) ** 2) * math.exp(-doubt)
 
-    return min(range(len(hypotheses)), key=lambda index: width(hypotheses[index]))
+    return min(range(len(hypotheses)), key=lambda index: width(hypotheses[index], doubts[index]))
 
 
 def _ridge(points: Floats, short: Floats, rows: Mapping[int, Sequence[int]]) -> dict[int, float]:
@@ -376,9 +344,9 @@ def _near(distances: Floats, short: Floats, indices: Sequence[int], center: floa
     near = {index for index in indices if abs(distances[index] - center) <= WINDOW}
     near = near or {min(indices, key=lambda index: abs(distances[index] - center))}
     best = min(near, key=lambda index: short[index])
-    for side in (-1, 1):
+    for side in (-1, 1) if len(near) < ENOUGH else ():
         beyond = [index for index in indices if side * (distances[index] - distances[best]) > 0]
         # Without a worse cell on both sides, the best could lie anywhere beyond.
-        if beyond and near.isdisjoint(beyond):
-            near.add(min(beyond, key=lambda index: abs(distances[index] - distances[best])))
+        if near.isdisjoint(beyond):
+            near |= {index for index in beyond if abs(distances[index] - distances[best]) <= WINDOW}
     return sorted(near, key=lambda index: short[index])

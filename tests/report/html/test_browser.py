@@ -6,6 +6,7 @@ import subprocess
 import optuna
 import pytest
 
+from epsearch.report.html.inspection import inspection
 from tests.report import hostile, sample, test_extremes
 from tests.report.served import served
 
@@ -100,3 +101,13 @@ def test_the_console_is_really_read(tmp_path):
     broken = tmp_path / "broken.html"
     broken.write_text("<script>throw Error('seen')</script>", encoding="utf-8")
     assert "seen" in "".join(opened(broken.as_uri(), tmp_path / "profile")[1])
+
+
+def test_the_page_of_an_inspection_draws_its_figure(tmp_path):
+    result = sample.outcome(tmp_path).probe
+    page = tmp_path / "inspection.html"
+    page.write_text(inspection(result, "checkpoint-500"))
+    dom, console = opened(page.as_uri(), tmp_path / "profile")
+    assert console == []
+    assert dom.count("figure js-plotly-plot") == 1
+    assert "checkpoint-500" in dom
