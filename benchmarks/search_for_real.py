@@ -3,9 +3,9 @@
     EPSEARCH_DATA=… python benchmarks/search_for_real.py    # writes a table of docs/benchmarks.md
 
 β₂ by the rule, one seed of the training, seeds 0 to 2 of the sampler. lr is auto, or from 1e-4 to 3.16. Reported are
-the best value after all trials, and the epochs until a trial ends within the tolerance of the best value that any of the
-searches found: the probe's, the learning-rate test's and all trials'. The tolerance is that of the workload's dense
-table (dense.py).
+the best value after all trials, and the epochs until a trial ends within the tolerance of the best value that any
+search found: the probe's, the learning-rate test's and all trials'. The tolerance is that of the workload's dense table
+(dense.py).
 """
 
 from __future__ import annotations

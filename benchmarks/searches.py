@@ -126,15 +126,17 @@ def _data(workload: str) -> str:
     return workload.rpartition("-")[0].removesuffix("-mlp")
 
 
+def _loss(table: Table, cell: Cell) -> float:
+    """The loss left at a cell, at most 1, as where it diverged."""
+    return min(max(table.lost(table.smoothed[cell]), 0.0), 1.0) if cell in table.smoothed else 1.0
+
+
 @cache
 def _list_for(workload: str, optimizer: str) -> tuple[Cell, ...]:
     others = [each for each in read() if each.optimizer == optimizer and _data(each.workload) != _data(workload)]
     left = [1.0] * len(others)
     cells = list(itertools.product(others[0].lrs, others[0].epss))
-    losses = {
-        cell: [min(max(each.lost(each.smoothed.get(each.cell(*cell), math.inf)), 0), 1) for each in others]
-        for cell in cells
-    }
+    losses = {cell: [_loss(each, each.cell(*cell)) for each in others] for cell in cells}
     chosen: list[Cell] = []
     for _ in range(min(40, len(cells))):
         best = min(cells, key=lambda cell: sum(map(min, left, losses[cell])))

@@ -29,7 +29,7 @@ from epsearch.study.config import StudyConfig
 from epsearch.study.directory import RunDirectory
 from epsearch.study.file import load_study
 from epsearch.study.plan import spaces
-from epsearch.study.space import Space
+from epsearch.study.space import Space, auto_beta2
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -67,9 +67,10 @@ def probe(
     directory: str | Path | None = None,
     listener: Listener = SILENT,
 ) -> ProbeResult | None:
-    """Run the probe only. The result is saved in the run directory, and a later `run` uses it.
+    """Run the probe only, and the learning-rate test if lr is auto.
 
-    Returns None if the study file sets the values of ε. Arguments and errors are those of `run`.
+    The results are saved in the run directory, and a later `run` uses them. Returns the probe's, or None if the study
+    file sets the values of ε. Arguments and errors are those of `run`.
     """
     return probe_study(load(study, overrides), directory, listener)
 
@@ -120,13 +121,15 @@ def run_study(
 def probe_study(
     config: StudyConfig, directory: str | Path | None = None, listener: Listener = SILENT
 ) -> ProbeResult | None:
-    """The data and probe stages: `probe` of a study that has been loaded."""
+    """The stages up to the learning-rate test: `probe` of a study that has been loaded."""
     from epsearch.engines.base import open_engine
 
     run_dir = RunDirectory.of(config, directory)
     with run_dir.taken_for(config), open_engine(config, run_dir.logs) as engine, reported(config, run_dir):
         data_stage(config, listener)
-        return probe_stage(config, run_dir, engine, listener)
+        result = probe_stage(config, run_dir, engine, listener)
+        lr_test_stage(config, run_dir, engine, result, listener)
+        return result
 
 
 def open_storage(config: StudyConfig, run_dir: RunDirectory) -> BaseStorage:
@@ -170,16 +173,23 @@ def probe_stage(config: StudyConfig, run_dir: RunDirectory, engine: Engine, list
 def lr_test_stage(
     config: StudyConfig, run_dir: RunDirectory, engine: Engine, probed: ProbeResult | None, listener: Listener
 ) -> LrTest | None:
-    """The learning-rate test at the range's smallest ε, from now or from an earlier run; None if lr is not auto."""
+    """The learning-rate test at the range's smallest ε, from now or from an earlier run; None if lr is not auto.
+
+    It trains with the β₂ of the trials if that is auto, from the number of batches that the probe counted.
+
+    Raises:
+        UserError: The probe's record lacks that number.
+    """
     if config.search.lr != "auto":
         return None
     assert probed is not None, "auto needs the probe"
     test = run_dir.load_lr_test()
     reused = test is not None
     if test is None:
-        eps = probed.range.lower
+        eps, batches = probed.range.lower, _batches(config, run_dir, engine, probed)
+        beta2 = None if batches is None else auto_beta2(batches, config.optimizer.beta1)
         listener.working(f"lr test: {STEPS} steps of training at eps {label('eps', eps)}, with rising lr", STEPS)
-        test = engine.call("lr_test", eps, steps=listener.stepped)
+        test = engine.call("lr_test", eps, beta2, steps=listener.stepped)
         test.save(run_dir.lr_test)
     listener.lr_tested(test, reused=reused)
     return test
@@ -194,20 +204,23 @@ def space_stage(
 ) -> Mapping[str, Space]:
     """The search space of each optimizer: the searched one and the baselines.
 
-    The β₂ rule needs the number of batches per epoch, which the probe counted; without a probe, it is counted now.
-
     Raises:
-        UserError: The probe's record lacks that number.
+        UserError: The probe's record lacks the number of batches, which β₂ auto needs.
     """
-    batches = None
-    if config.needs_batches and probed is None:
-        batches = int(engine.call("batches"))
-    elif config.needs_batches and probed is not None:
-        if "batches_per_epoch" not in probed.settings:
-            raise UserError(f"{run_dir.probe}: settings.batches_per_epoch is missing. Delete the file to probe again.")
-        batches = int(probed.settings["batches_per_epoch"] or 1)
+    batches = _batches(config, run_dir, engine, probed)
     box = Box(probed, tested) if probed and tested else None
     return spaces(config, probed.range if probed else None, batches, box)
+
+
+def _batches(config: StudyConfig, run_dir: RunDirectory, engine: Engine, probed: ProbeResult | None) -> int | None:
+    """The batches per epoch, if β₂ is auto: as the probe counted them; without a probe, they are counted now."""
+    if not config.needs_batches:
+        return None
+    if probed is None:
+        return int(engine.call("batches"))
+    if "batches_per_epoch" not in probed.settings:
+        raise UserError(f"{run_dir.probe}: settings.batches_per_epoch is missing. Delete the file to probe again.")
+    return int(probed.settings["batches_per_epoch"] or 1)
 
 
 def search_stage(

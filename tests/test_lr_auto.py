@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
 import epsearch
-from epsearch.records.listener import Listener
+from epsearch import pipeline
+from epsearch.records.listener import SILENT, Listener
 from epsearch.records.lr_test import LrTest
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
 from epsearch.records.widening import Widening
 from epsearch.report.analysis.verdict import verdict
+from epsearch.study.directory import RunDirectory
+from epsearch.study.file import load_study
 from tests.conftest import StudyFolder
 from tests.report import sample
+
+STUDIES = Path(__file__).parents[1] / "studies"
 
 LINEAR = """
     import torch
@@ -123,6 +129,53 @@ def test_probe_test_search_report(study_folder: StudyFolder) -> None:
     assert again.ended == []
 
 
+def test_beta2_of_the_test_is_that_of_the_trials(study_folder: StudyFolder) -> None:
+    """Where it is auto: by the batches that the probe counted, which nobody counts again."""
+    file = study_folder.write(
+        LINEAR, search={"eps": "endpoints", "lr": "auto", "beta2": "auto"}, engine={"name": "inline"}
+    )
+    outcome = epsearch.run(file, directory=study_folder.run_directory)
+    assert outcome.probe is not None
+    assert outcome.probe.settings["batches_per_epoch"] == 30
+    assert outcome.probe.settings["beta2"] == 0.999, "not known before the probe"
+    assert outcome.lr_test is not None
+    assert outcome.lr_test.settings["beta2"] == 0.99
+    assert {trial.beta2 for trial in outcome.trials} == {0.99}
+
+
+@pytest.mark.parametrize(("beta2", "passed"), [("auto", 0.999), ("[0.9, 0.99]", None)])
+def test_the_batches_of_an_epoch_are_counted_once(beta2: str, passed: float | None, tmp_path: Path) -> None:
+    """By the probe, since counting makes all of them: the test gets the β₂ that follows."""
+
+    class Calls(list[Any]):
+        def call(self, *task: Any) -> LrTest:
+            self.append(task)
+            return sample.lr_test()
+
+    config = load_study(STUDIES / "quickstart.yaml", [f"search.beta2={beta2}"])
+    probed = sample.probe().model_copy(update={"settings": {"batches_per_epoch": 668}})
+    calls = Calls()
+    test = pipeline.lr_test_stage(config, RunDirectory(tmp_path), calls, probed, SILENT)  # type: ignore[arg-type]
+    assert test == sample.lr_test()
+    assert calls == [("lr_test", probed.range.lower, passed)]
+
+
+def test_probe_and_test_alone(study_folder: StudyFolder) -> None:
+    """A later run uses both; of a study that gives lr, only the probe is run."""
+    file = study_folder.write(
+        LINEAR, search={"eps": "endpoints", "lr": "auto", "beta2": 0.9}, engine={"name": "inline"}
+    )
+    run_dir, notes, again, given = RunDirectory(study_folder.run_directory), Notes(), Notes(), Notes()
+    result = pipeline.probe(file, ["search.lr=1e-3"], run_dir.path, given)
+    assert (given.tests, run_dir.load_lr_test()) == ([], None)
+    assert pipeline.probe(file, directory=run_dir.path, listener=notes) == result == run_dir.load_probe()
+    assert notes.tests == [(run_dir.load_lr_test(), False)]
+    assert not run_dir.report.exists()
+    outcome = epsearch.run(file, directory=run_dir.path, listener=again)
+    assert again.tests == [(outcome.lr_test, True)] == [(notes.tests[0][0], True)]
+    assert len(again.ended) == len(outcome.trials)
+
+
 def test_a_study_killed_after_the_test_does_not_repeat_it(study_folder: StudyFolder) -> None:
     """The test is saved as soon as it has run, before the trials are planned."""
 
@@ -216,9 +269,9 @@ def test_samplers_search_the_box(sampler: str, study_folder: StudyFolder) -> Non
     assert len(outcome.trials) == 24
 
 
-@pytest.mark.parametrize(("lr", "beyond"), [(-2, False), (1.5, True)])
+@pytest.mark.parametrize(("lr", "beyond"), [(-2.5, False), (1.5, True)])
 def test_the_guided_sampler_widens_its_box(lr: float, beyond: bool, study_folder: StudyFolder) -> None:
-    """It finds the best lr on half decades, also outside of the first box, and the report says so."""
+    """It finds the best lr on half decades, on the ridge or outside of the first box, and the report says which."""
     engine = {"sampler": "guided", "trials": 25}
     outcome = KnownStudy(study_folder, peak(lr, -4), sample.lr_test(), engine=engine).run()
     assert outcome.best is not None

@@ -12,7 +12,7 @@ import yaml
 import epsearch
 from epsearch import pipeline, redrawing
 from epsearch.core.errors import UserError
-from epsearch.records.listener import Listener
+from epsearch.records.listener import SILENT, Listener
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Cell, Ending
@@ -228,8 +228,9 @@ def test_a_probe_whose_number_of_batches_was_deleted() -> None:
     from epsearch.study.file import load_study
 
     config = load_study(STUDIES / "quickstart.yaml", ["search.beta2=auto"])
-    with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
-        pipeline.space_stage(config, RunDirectory(Path("run")), None, sample.probe())  # type: ignore[arg-type]
+    for stage, more in ((pipeline.space_stage, []), (pipeline.lr_test_stage, [SILENT])):
+        with pytest.raises(UserError, match=r"probe.json: settings.batches_per_epoch is missing. Delete the file"):
+            stage(config, RunDirectory(Path("run")), None, sample.probe(), *more)  # type: ignore[operator]
 
 
 def test_finished_study_is_left_alone(study_folder: StudyFolder) -> None:

@@ -63,7 +63,7 @@ def run(
 
 
 def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """Run the probe only: find the range of eps, layer by layer. A later run uses the result."""
+    """Find the range of eps, layer by layer, and the lr to try if it is auto. A later run uses the results."""
     from rich.table import Table
 
     from epsearch import pipeline
@@ -95,6 +95,10 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     figure = run_dir.path / "probe.html"
     result.plot().write_html(figure, include_plotlyjs=True)
     print_text(console, f"\nHistogram  {figure}\nRecord     {run_dir.probe}")
+    if config.search.lr == "auto" and (test := run_dir.load_lr_test()) is not None:
+        figure = run_dir.path / "lr-test.html"
+        test.plot().write_html(figure, include_plotlyjs=True)
+        print_text(console, f"LR test    {figure}\nRecord     {run_dir.lr_test}")
 
 
 def report(

@@ -136,7 +136,7 @@ class StudyTasks:
     def lr_test(self, eps: float, beta2: float | None = None) -> LrTest:
         """Train a few steps at `eps` while lr rises, and read from the losses which lr to try.
 
-        `beta2` defaults to the probe's.
+        `beta2` defaults to the probe's, for which the batches of an epoch may have to be counted.
 
         Raises:
             UserError: the training function watches no optimizer, or calls no `backward`.

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from epsearch.cli.summary import print_outcome
 from epsearch.records.outcome import Outcome
+from epsearch.report.analysis.verdict import verdict
 from tests.report import sample
 
 
@@ -28,21 +29,25 @@ def shown(outcome: Outcome, width: int = 80, encoding: str = "utf-8") -> list[st
 def test_words_wrap_and_what_is_copied_does_not(width: int) -> None:
     lines = shown(sample.outcome(Path("runs/s")), width)
     assert [line.split()[0] for line in lines if cell_len(line) > width] in (["epsearch"], ["Copy", "epsearch"])
-    assert lines[1].startswith("Any ε from 1e-4 to 1e-2 is equally good")
-    assert "Copy     torch.optim.Adam(params, lr=1e-2, betas=(0.9, 0.99), eps=1e-3)" in lines
+    judged = verdict(sample.outcome(Path("runs/s")))
+    assert " ".join(lines[1:]).startswith(f"{judged.headline} {judged.action} {judged.sure}")
+    assert f"Copy     {judged.line}" in lines
     assert any("◆" in line for line in lines) == (width > 50)
 
 
 def test_one_command_with_its_reason_and_cost() -> None:
     """The advice that would settle the most; without any, to confirm the finding; then the dashboard."""
-    lines = shown(sample.outcome(Path("runs/s")), 120)
+    edge = [
+        sample.trial(number, 0.5 + number / 100, lr=lr, eps=eps, seconds=60.0, beta2=0.999)
+        for number, (lr, eps) in enumerate((lr, eps) for lr in (1e-4, 1e-3, 1e-2) for eps in (1e-6, 1e-5, 1e-4))
+    ]
+    outcome = sample.outcome(Path("runs/s"), trials=edge)
+    first = next(step for step in verdict(outcome).advice if step.settings is not None)
+    assert first.cost
+    lines = shown(outcome, 300)
+    assert f"Next     {first.text} {first.cost}" in lines
     (command,) = [line for line in lines if line.startswith("  epsearch ")]
-    assert "search.baselines=[sgd_momentum]" in command
-    why = next(line for line in lines if line.startswith("Next"))
-    assert why == (
-        "Next     SGD with momentum was tried at too few learning rates around 1e1 to compare it. "
-        "About 5 trials, 5 minutes of"
-    )
+    assert "search.lr={low: 0.0001, high: 0.1}" in command
     flat = [
         sample.trial(number, 0.9 + 1e-4 * (number % 3), lr=lr, eps=eps, seconds=60.0, seed_values=[0.9], beta2=0.999)
         for number, (lr, eps) in enumerate((lr, eps) for lr in (1e-3, 1e-2, 1e-1) for eps in (1e-6, 1e-5, 1e-4))

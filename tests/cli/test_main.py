@@ -19,6 +19,7 @@ import yaml
 
 import epsearch
 from epsearch.core.imports import load_object
+from epsearch.core.numbers import rounded
 from epsearch.registry.engines import ENGINES
 from epsearch.registry.optimizers import ADAPTIVE, BASELINES, OPTIMIZERS
 from epsearch.registry.samplers import PRUNERS, SAMPLERS, SCHEDULERS
@@ -317,6 +318,27 @@ def test_wrong_directories(small: CommandLine) -> None:
 def test_a_probe_of_what_needs_none(small: CommandLine) -> None:
     message = small.refuses("probe", "s.yaml")
     assert message == "s.yaml: search.eps sets the values, so there is nothing to probe; write eps: grid."
+
+
+def test_probe(command_line: CommandLine) -> None:
+    """The range, every layer, and the lr to try if it is auto; the figures are beside the records."""
+    (command_line.folder / "s.yaml").write_text(VISION + "search: {eps: endpoints, lr: auto}\n")
+    run_dir = RunDirectory(command_line.folder / "runs" / "s")
+    code, given, _ = command_line("probe", "s.yaml", *INLINE, "--set", "search.lr=1e-3")
+    assert code == 0
+    assert "range of eps: " in given
+    assert "still adaptive at eps " in given
+    assert "lr test" not in given.lower()
+    code, printed, _ = command_line("probe", "s.yaml", *INLINE)
+    assert code == 0
+    test = run_dir.load_lr_test()
+    assert test is not None
+    assert f"lr test: {rounded('lr', test.suggestion or 0)} suggested at eps " in printed
+    ended = [line.split() for line in printed.splitlines()[-4:]]
+    files = [Path(words[-1]) for words in ended]
+    assert [words[:-1] for words in ended] == [["Histogram"], ["Record"], ["LR", "test"], ["Record"]]
+    assert files == [run_dir.path / name for name in ("probe.html", "probe.json", "lr-test.html", "lr_test.json")]
+    assert all(file.exists() for file in files)
 
 
 def test_init_does_not_overwrite(small: CommandLine) -> None:

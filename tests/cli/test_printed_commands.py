@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from epsearch.core import commands
@@ -309,6 +310,16 @@ def blocks() -> list[str]:
     return [line for block in found for line in block.splitlines()] + inline
 
 
+def save_checkpoint(folder: Path) -> None:
+    """What Hugging Face's Trainer saves of an optimizer."""
+    model = torch.nn.Linear(8, 8)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.rand(4, 8)).sum().backward()
+    optimizer.step()
+    folder.mkdir()
+    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
+
+
 def outcome_of_readme(line: str, folder: Path) -> Iterator[str]:
     """What is wrong with a command of the README, run from the repository or from a folder with a study."""
     words = line.partition("#")[0].split()
@@ -344,11 +355,12 @@ def outcome_of_readme(line: str, folder: Path) -> Iterator[str]:
 
 def test_every_command_of_the_readme(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "studies", tmp_path / "studies", ignore=shutil.ignore_patterns("runs"))
+    save_checkpoint(tmp_path / "checkpoint-500")
     found = blocks()
     programs = {" ".join(line.split()[:2]) for line in found}
     assert programs >= {"make quickstart", "epsearch init", "epsearch check", "epsearch run", "epsearch submit"}
     # A study is there before what looks at one.
-    order = ["make", "pip", "init", "list", "check", "run", "submit", "report", "dashboard"]
+    order = ["make", "pip", "init", "list", "check", "run", "submit", "report", "dashboard", "inspect"]
     found.sort(key=lambda line: next(i for i, word in enumerate(order) if word in line.split()[:2]))
     assert [trouble for line in found for trouble in outcome_of_readme(line, tmp_path)] == []
 

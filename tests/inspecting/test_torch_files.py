@@ -253,7 +253,7 @@ class TestMistakes:
     def test_weights_alone(self, tmp_path):
         safetensors = pytest.importorskip("safetensors.torch")
         safetensors.save_file(network().state_dict(), tmp_path / "model.safetensors")
-        with pytest.raises(UserError, match="holds no optimizer state|is not a file of torch.save"):
+        with pytest.raises(UserError, match=r"holds no optimizer state|is not a file of torch\.save"):
             inspect(tmp_path / "model.safetensors")
 
     def test_folders_that_are_none(self, tmp_path):

@@ -115,7 +115,7 @@ class _Study:
         rows = _by_power(self._complete)
         short = np.array([self._best - self._score(trial) for trial in self._complete])
         hypotheses = self._coordinates.of([_point(trial) for trial in self._complete])
-        reference = _sharpest(hypotheses, short)
+        reference = _sharpest(hypotheses, self._coordinates.doubts, short)
         points = hypotheses[reference]
         centers = _ridge(points, short, rows)
         window = {
@@ -318,15 +318,15 @@ def _merit(short: Floats) -> Floats:
     return np.asarray(np.exp(-short / (np.quantile(short, 0.25) + 1e-12)))
 
 
-def _sharpest(hypotheses: Sequence[Floats], short: Floats) -> int:
-    """The coordinates in which the good cells have the most similar δ."""
+def _sharpest(hypotheses: Sequence[Floats], doubts: Sequence[float], short: Floats) -> int:
+    """The coordinates in which the good cells have the most similar δ, by much where they are doubtful."""
     merit = _merit(short)
 
-    def width(points: Floats) -> float:
+    def width(points: Floats, doubt: float) -> float:
         middle = float(merit @ points[:, 0] / merit.sum())
-        return float(merit @ (points[:, 0] - middle) ** 2)
+        return float(merit @ (points[:, 0] - middle) ** 2) * math.exp(-doubt)
 
-    return min(range(len(hypotheses)), key=lambda index: width(hypotheses[index]))
+    return min(range(len(hypotheses)), key=lambda index: width(hypotheses[index], doubts[index]))
 
 
 def _ridge(points: Floats, short: Floats, rows: Mapping[int, Sequence[int]]) -> dict[int, float]:
@@ -344,9 +344,9 @@ def _near(distances: Floats, short: Floats, indices: Sequence[int], center: floa
     near = {index for index in indices if abs(distances[index] - center) <= WINDOW}
     near = near or {min(indices, key=lambda index: abs(distances[index] - center))}
     best = min(near, key=lambda index: short[index])
-    for side in (-1, 1):
+    for side in (-1, 1) if len(near) < ENOUGH else ():
         beyond = [index for index in indices if side * (distances[index] - distances[best]) > 0]
         # Without a worse cell on both sides, the best could lie anywhere beyond.
-        if beyond and near.isdisjoint(beyond):
-            near.add(min(beyond, key=lambda index: abs(distances[index] - distances[best])))
+        if near.isdisjoint(beyond):
+            near |= {index for index in beyond if abs(distances[index] - distances[best]) <= WINDOW}
     return sorted(near, key=lambda index: short[index])

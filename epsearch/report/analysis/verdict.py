@@ -204,7 +204,8 @@ def _action(
         rate = rounded("lr", baseline.trial.lr or 0.0)
         return f"An adaptive optimizer gains nothing here: SGD with momentum at lr {rate} is {good}."
     if eps == default:
-        sure = "" if kind != "undecided" or row.state == "equal" else "Nothing is known to be better: "
+        alone = sum(other.state == "equal" for other in found.rows) < 2
+        sure = "" if kind != "undecided" or (row.state == "equal" and not alone) else "Nothing is known to be better: "
         text = f"keep the default ε, {label('eps', eps)}, and tune lr: {lr} is best here."
         return sure + (text if sure else f"K{text[1:]}")
     text = f"Use ε {label('eps', eps)} with lr {lr}"

@@ -99,9 +99,9 @@ def test_the_order_of_trials_does_not_matter() -> None:
 def test_reasons_in_numbers() -> None:
     found = judge(study(adaptable))
     assert found.headline.startswith("The best ε seen is 1e-6. From 1e-5 on it is worse: by 1 ± ")
-    assert found.reasons[0].startswith("At the smallest ε, 1e-6, the best accuracy is 0.9599 (0.9588 to ")
+    assert found.reasons[0].startswith("At the smallest ε, 1e-6, the best accuracy is 0.9599 (0.9583 to ")
     assert found.reasons[0].endswith("), the best of all.")
-    assert found.reasons[1].startswith("At the largest ε, 1e-2, the best accuracy is 0.9199 (0.9187 to ")
+    assert found.reasons[1].startswith("At the largest ε, 1e-2, the best accuracy is 0.9200 (0.9191 to ")
     assert found.reasons[1].endswith("points behind the best.")
     assert "of ẑ was above the best ε" in found.reasons[4]
 
