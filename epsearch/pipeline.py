@@ -163,8 +163,8 @@ def probe_stage(config: StudyConfig, run_dir: RunDirectory, engine: Engine, list
     reused = result is not None
     if result is None:
         epochs = config.probe.epochs
-        listener.stage(f"probe: {epochs} epoch{'s' * (epochs > 1)} of training to find the range of eps")
-        result = engine.call("probe")
+        listener.working(f"probe: {epochs} epoch{'s' * (epochs > 1)} of training to find the range of eps")
+        result = engine.call("probe", steps=listener.stepped)
         result.save(run_dir.probe)
     listener.probed(result, reused=reused)
     return result
@@ -188,8 +188,8 @@ def lr_test_stage(
     if test is None:
         eps, batches = probed.range.lower, _batches(config, run_dir, engine, probed)
         beta2 = None if batches is None else auto_beta2(batches, config.optimizer.beta1)
-        listener.stage(f"lr test: {STEPS} steps of training at eps {label('eps', eps)}, with rising lr")
-        test = engine.call("lr_test", eps, beta2)
+        listener.working(f"lr test: {STEPS} steps of training at eps {label('eps', eps)}, with rising lr", STEPS)
+        test = engine.call("lr_test", eps, beta2, steps=listener.stepped)
         test.save(run_dir.lr_test)
     listener.lr_tested(test, reused=reused)
     return test

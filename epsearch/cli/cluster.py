@@ -39,7 +39,7 @@ def submit(
     ] = True,
 ) -> None:
     """Run a study on a Ray cluster. Uploads the study file and the modules and requirements.txt next to it."""
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
     from epsearch.engines.ray.jobs import again, local_copy
     from epsearch.study.file import load_study
 
@@ -68,7 +68,7 @@ def submit(
 
 def status(job: Job, address: Address) -> None:
     """Show the state of a submitted study and the last line it printed."""
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
     from epsearch.engines.ray.jobs import describe
 
     cluster = _cluster(address)
@@ -90,7 +90,7 @@ def logs(
 
 def stop(job: Job, address: Address) -> None:
     """Stop a submitted study, as Ctrl-C would. Resubmit it to resume."""
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
 
     stopped = _cluster(address).stop(job)
     print_text(new_console(), f"{job}: {'stopped; resubmit to resume' if stopped else 'had already ended'}.")
@@ -98,7 +98,7 @@ def stop(job: Job, address: Address) -> None:
 
 def fetch(job: Job, address: Address, directory: Directory = None) -> None:
     """Copy a submitted study's run directory here, even while it is running."""
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
 
     print_text(new_console(), f"Fetched to {_cluster(address).fetch(job, directory, _note)}")
 

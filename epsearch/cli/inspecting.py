@@ -64,7 +64,7 @@ def _write_page(result: ProbeResult, checkpoint: Path, page: Path) -> None:
 def _print(console: Console, result: ProbeResult) -> None:
     from rich.table import Table
 
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
     from epsearch.core.numbers import ordinal, rounded
     from epsearch.records.advice import CLASS_COLUMNS, advice, class_rows
 

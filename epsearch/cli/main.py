@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from epsearch.cli import catalog, cluster, inspecting, output, studies
+from epsearch.cli import catalog, checking, cluster, inspecting, output, studies
 from epsearch.cli.options import end, give_up
 from epsearch.core.errors import StudyError, UserError
 from epsearch.core.messages import MESSAGE_LIMIT, clipped
@@ -25,7 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(studies.run, studies.probe, studies.check, studies.report, studies.dashboard),
+    *(studies.run, studies.probe, checking.check, studies.report, studies.dashboard),
     inspecting.inspect,
     *(cluster.submit, cluster.status, cluster.logs, cluster.stop, cluster.fetch),
     catalog.init,

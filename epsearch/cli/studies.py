@@ -5,18 +5,28 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from epsearch.cli.options import Directory, Settings, StudyFile, end, new_console, patient_console, quiet_optuna
 from epsearch.core.errors import UserError
 
+if TYPE_CHECKING:
+    from epsearch.records.outcome import Outcome
+    from epsearch.study.config import StudyConfig
+
 
 def run(
     study: StudyFile,
     settings: Settings = [],  # noqa: B006 - typer's way
     directory: Directory = None,
+    optimizers: Annotated[
+        str,
+        typer.Option(
+            "--optimizers", metavar="NAME,NAME", help="Run it with each of these, in DIR/NAME, and compare them."
+        ),
+    ] = "",
     take_over: Annotated[
         bool,
         typer.Option("--take-over", help="If another driver is running this study, stop it and continue in its place."),
@@ -24,6 +34,7 @@ def run(
 ) -> None:
     """Run a study: probe, search, report. Resumes the study if the run directory exists."""
     from epsearch import pipeline
+    from epsearch.cli.several import run_each
     from epsearch.cli.summary import print_outcome
     from epsearch.cli.terminal import Terminal
     from epsearch.core.commands import command
@@ -31,18 +42,24 @@ def run(
 
     quiet_optuna()
     console = patient_console()
-    config = pipeline.load(study, settings)
-    terminal = Terminal(console, config)
-    try:
-        with terminal:
-            outcome = pipeline.run_study(config, directory, terminal, take_over=take_over)
-    except KeyboardInterrupt:
-        again: list[str | Path] = ["run", study]
-        again += [word for setting in settings for word in ("--set", mask_password(setting))]
-        again += ["--dir", directory] if directory else []
-        best = f"Best so far: {terminal.best}\n" * bool(terminal.best)
-        end(130, f"Interrupted. Finished trials are saved.\n{best}Resume with: {command(*again)}")
-    print_outcome(console, outcome)
+
+    def run_one(config: StudyConfig, place: Path | None) -> Outcome:
+        terminal = Terminal(console, config)
+        try:
+            with terminal:
+                return pipeline.run_study(config, place, terminal, take_over=take_over)
+        except KeyboardInterrupt:
+            again: list[str | Path] = ["run", study]
+            again += [word for setting in settings for word in ("--set", mask_password(setting))]
+            again += ["--dir", directory] if directory else []
+            again += ["--optimizers", optimizers] if optimizers else []
+            best = f"Best so far: {terminal.best}\n" * bool(terminal.best)
+            end(130, f"Interrupted. Finished trials are saved.\n{best}Resume with: {command(*again)}")
+
+    if optimizers:
+        run_each(console, study, settings, directory, optimizers, run_one)
+    else:
+        print_outcome(console, run_one(pipeline.load(study, settings), directory))
 
 
 def probe(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
@@ -50,7 +67,8 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
     from rich.table import Table
 
     from epsearch import pipeline
-    from epsearch.cli.terminal import Terminal, print_text
+    from epsearch.cli.terminal import Terminal
+    from epsearch.cli.text import print_text
     from epsearch.core.numbers import ordinal, rounded
     from epsearch.study.directory import RunDirectory
 
@@ -83,36 +101,6 @@ def probe(study: StudyFile, settings: Settings = [], directory: Directory = None
         print_text(console, f"LR test    {figure}\nRecord     {run_dir.lr_test}")
 
 
-def check(study: StudyFile, settings: Settings = [], directory: Directory = None) -> None:  # noqa: B006
-    """Show the resolved study, its trials and their cost. Runs nothing."""
-    from epsearch import pipeline
-    from epsearch.cli.own_code import check_own_code
-    from epsearch.cli.terminal import describe_cost, print_text
-    from epsearch.core.numbers import count
-    from epsearch.records.lr_test import STEPS
-    from epsearch.study.directory import RunDirectory
-    from epsearch.study.dump import to_yaml
-    from epsearch.study.plan import plan
-
-    console = new_console()
-    config = pipeline.load(study, settings)
-    run_dir = RunDirectory.of(config, directory)
-    check_own_code(config)
-    probed = run_dir.load_probe() if config.search.needs_probe else None
-    cost = plan(config, probed.range if probed else None)
-    print_text(console, to_yaml(config))
-    points = "a range of eps" if cost.eps_points is None else count(cost.eps_points, "value") + " of eps"
-    assumed = "" if cost.probed else " (estimate until probed)"
-    print_text(console, f"Run directory    {run_dir.path}")
-    test = f" and {STEPS} steps for the lr test" if cost.tests_lr else ""
-    print_text(console, f"This study       {describe_cost(cost.study)}{test}, over {points}{assumed}")
-    if config.search.needs_probe:
-        wide = "the same over 20 decades" if config.engine.trials else "with 21 values of eps, 1e-10 to 1e10"
-        print_text(console, f"Without a probe  {describe_cost(cost.wide)}, {wide}")
-    if cost.baselines:
-        print_text(console, f"Baselines        {cost.baselines:,} of these trials")
-
-
 def report(
     directories: Annotated[list[Path], typer.Argument(metavar="DIR ...", help="Run directories.")],
     as_json: Annotated[
@@ -125,7 +113,7 @@ def report(
 ) -> None:
     """Redraw the report of a run, even while it is running. Several runs are compared in comparison.html."""
     from epsearch import pipeline
-    from epsearch.cli.terminal import print_text
+    from epsearch.cli.text import print_text
     from epsearch.report.output.export import export, formats_of
     from epsearch.report.output.json import to_json
     from epsearch.report.output.write import write_comparison

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from epsearch.cli.terminal import describe_cell, print_text
+from epsearch.cli.text import describe_cell, print_text
 from epsearch.core.commands import command as epsearch
 from epsearch.core.numbers import count, rounded
 from epsearch.records.outcome import Outcome
@@ -14,7 +14,13 @@ from epsearch.records.trial import FAILURES
 
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
-    """Print the range of ε, the best cell, the verdict and the next commands."""
+    """Print the range of ε, the best cell, the verdict and the next commands; on a terminal, the finding."""
+    near = outcome.model_copy(update={"directory": _relative(outcome.directory)})
+    if console.is_terminal and outcome.trials:
+        from epsearch.cli.finding import print_finding
+
+        print_finding(console, near)
+        return
     print_text(console)
     if outcome.probe is not None:
         found = outcome.probe.range
@@ -31,7 +37,6 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if best is not None and best.value is not None:
         spread = f" ± {best.spread:.2g} over {len(best.seed_values)} seeds" if best.spread is not None else ""
         print_text(console, f"Best cell     {outcome.metric} {best.value:.5g}{spread} at {describe_cell(best)}")
-    near = outcome.model_copy(update={"directory": _relative(outcome.directory)})
     commands = []
     if outcome.trials:
         from epsearch.report.analysis.advice import command, repeat

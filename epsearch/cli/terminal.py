@@ -15,55 +15,31 @@ from rich.progress import (
     ProgressColumn,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
+from epsearch.cli import blocks
+from epsearch.cli.text import describe_cell, duration, has_blocks, print_words
 from epsearch.cli.time_left import TimeLeft
 from epsearch.core.numbers import count, rounded
 from epsearch.records.listener import Best, Listener
 from epsearch.records.lr_test import LrTest
 from epsearch.records.outliers import explain_ranges
 from epsearch.records.probe import ProbeResult
-from epsearch.records.trial import FAILURES, Cell, Ending, Trial
+from epsearch.records.trial import FAILURES, Cell, Ending
 from epsearch.records.widening import Widening
 from epsearch.study.box import WIDE
 from epsearch.study.config import StudyConfig
-from epsearch.study.plan import Cost
 from epsearch.study.space import NEAREST
 
 if TYPE_CHECKING:
     from typing import Self
 
 
-def describe_cell(cell: Cell | Trial) -> str:
-    """`lr 1e-3, eps 1e-6, beta2 0.999`."""
-    parts = [("lr", cell.lr), ("eps", cell.eps), ("beta2", cell.beta2)]
-    return ", ".join(f"{name} {rounded(name, value)}" for name, value in parts if value is not None)
-
-
-def describe_cost(cost: Cost) -> str:
-    """`25 trials, 501 epochs`."""
-    epochs = "epochs set by your code" if cost.epochs is None else count(cost.epochs, "epoch")
-    return f"{count(cost.trials, 'trial')}, {epochs}"
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
 def _reach(ends: tuple[float, float]) -> str:
     return " to ".join(rounded("lr", end) for end in ends)
-
-
-def print_text(console: Console, text: str = "") -> None:
-    """Print text unchanged, without Rich's markup, highlighting and wrapping."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class Terminal(Listener):
@@ -75,22 +51,25 @@ class Terminal(Listener):
         self._live = console.is_terminal and config.engine.name != "inline"
         self._sign = 1 if config.goal == "maximize" else -1
         self._best: Best | None = None
-        self._total = self._ended = 0
+        self._total = self._ended = self._earlier = 0
+        self._began = 0.0
         self._running: set[tuple[str, int]] = set()
         self._time_left = TimeLeft()
         self._task: TaskID | None = None
-        self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"))
+        self._bar = self._progress(MofNCompleteColumn(), TextColumn("{task.fields[now]}"), transient=True)
         self._files: dict[str, TaskID] = {}
         self._downloads = self._progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        # Without a total, the bar moves back and forth: how many steps an epoch has is not known before the probe.
+        self._work = self._progress(TimeElapsedColumn(), TextColumn("{task.fields[now]}"), transient=True)
 
-    def _progress(self, *columns: ProgressColumn) -> Progress:
-        bar = BarColumn(bar_width=24)
+    def _progress(self, *columns: ProgressColumn, transient: bool = False) -> Progress:
         return Progress(
             TextColumn("{task.description}"),
-            bar,
+            BarColumn(bar_width=24),
             *columns,
             console=self._console,
             disable=not self._live,
+            transient=transient,
         )
 
     def __enter__(self) -> Self:
@@ -98,7 +77,8 @@ class Terminal(Listener):
 
     def __exit__(self, *_: object) -> None:
         self._downloads.stop()
-        self._bar.stop()
+        self._end_work()
+        self._end_trials()
 
     def downloading(self, file: str, done: int, total: int | None) -> None:
         """Show a bar for each file, or a line when its download starts."""
@@ -111,10 +91,27 @@ class Terminal(Listener):
 
     def stage(self, text: str) -> None:
         """Print a line."""
-        print_text(self._console, text)
+        if self._ended == self._total:
+            self._end_trials()
+        print_words(self._console, text)
+
+    def working(self, text: str, steps: int | None = None) -> None:
+        """Print a line, and under it a bar with the time that has passed."""
+        self.stage(text)
+        # Rich allows one live display at a time.
+        self._downloads.stop()
+        self._work.start()
+        self._work.add_task("starting", total=steps, now="")
+
+    def stepped(self, steps: int) -> None:
+        """Show it on the bar."""
+        for task in self._work.tasks:
+            of = "" if task.total is None else f"/{task.total:.0f}"
+            self._work.update(task.id, completed=steps, description="training", now=f"step {steps:,}{of}")
 
     def probed(self, result: ProbeResult, *, reused: bool) -> None:
-        """Print the range of ε, and why the paper's differs."""
+        """Print the range of ε, why the paper's differs, and a small histogram of ẑ."""
+        self._end_work()
         low, high = result.range.lower, result.range.upper
         points = len(result.range.grid())
         origin = " (from an earlier probe)" if reused else ""
@@ -123,9 +120,13 @@ class Terminal(Listener):
         )
         if explained := explain_ranges(result):
             self.stage(explained)
+        if has_blocks(self._console):
+            for line in blocks.histogram(result, self._console.width - 2):
+                self._console.print("  ", line, sep="", no_wrap=True)
 
     def lr_tested(self, test: LrTest, *, reused: bool) -> None:
         """Print the suggested lr and where it is searched."""
+        self._end_work()
         origin = " (from an earlier test)" if reused else ""
         grid = self._config.engine.sampler == "grid"
         if test.suggestion is None:
@@ -140,14 +141,14 @@ class Terminal(Listener):
 
     def trials_planned(self, total: int, finished: int, best: Best | None) -> None:
         """Print the number of trials and start the bar."""
-        self._total, self._ended, self._best = total, finished, best
+        self._total, self._ended, self._earlier, self._best = total, finished, finished, best
         if total == finished:
             self.stage(f"nothing to do: {f'all {total:,} trials have' if total > 1 else '1 trial has'} finished")
             return
         self.stage(f"trials: {total}" + (f", of which {finished} finished in earlier runs" if finished else ""))
-        # Rich allows one live display at a time.
         self._downloads.stop()
         self._bar.start()
+        self._began = time.monotonic()
         now = escape(f"starting workers{self._summary()}")
         self._task = self._bar.add_task("trials", total=total, completed=finished, now=now)
 
@@ -187,6 +188,7 @@ class Terminal(Listener):
         self._total += widening.trials
         if self._task is not None:
             self._bar.update(self._task, total=self._total)
+            self._bar.start()
         self.stage(
             f"the best lr, {rounded('lr', widening.lr)}, is the {widening.edge} tried at eps "
             f"{rounded('eps', widening.eps)}: {count(widening.trials, 'more trial')}, "
@@ -199,6 +201,18 @@ class Terminal(Listener):
         if self._best is None:
             return ""
         return f"{self._config.metric.name} {self._best.value:.5g} at {describe_cell(self._best.cell)}"
+
+    def _end_work(self) -> None:
+        self._work.stop()
+        for task in self._work.task_ids:
+            self._work.remove_task(task)
+
+    def _end_trials(self) -> None:
+        """Replace the bar with a line."""
+        if self._bar.live.is_started:
+            self._bar.stop()
+            took = duration(time.monotonic() - self._began)
+            print_words(self._console, f"{count(self._ended - self._earlier, 'trial')} in {took}")
 
     def _show(self, now: str) -> None:
         if self._task is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Task = Literal["probe", "batches", "lr_test"]
 
+Steps = Callable[[int], None]
+"""Receives how many steps the optimizer has taken, several times a second."""
+
 
 class Engine(Protocol):
     """Runs a study's work. Starts its processes on first use, and ends them on exit."""
@@ -26,8 +29,10 @@ class Engine(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def call(self, task: Task, *arguments: Any) -> Any:
+    def call(self, task: Task, *arguments: Any, steps: Steps | None = None) -> Any:
         """Run a task that comes before the trials, where the trials will run: `StudyTasks.call`.
+
+        `steps` follows its training, if the engine can tell.
 
         Raises:
             UserError, StudyError: raised by the task.

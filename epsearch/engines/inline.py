@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import ProcessUnusable, StudyError
-from epsearch.engines.base import Task
+from epsearch.engines.base import Steps, Task
 from epsearch.engines.dispatcher import Assignment, Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.logs import Logs
@@ -52,7 +52,7 @@ class InlineEngine:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def call(self, task: Task, *arguments: Any) -> Any:
+    def call(self, task: Task, *arguments: Any, steps: Steps | None = None) -> Any:
         """Run a task that comes before the trials."""
         try:
             tasks = self._load()

@@ -23,6 +23,13 @@ class Listener:
     def stage(self, text: str) -> None:
         """A stage started, or reports something in one line."""
 
+    def working(self, text: str, steps: int | None = None) -> None:
+        """A stage that trains before the trials started, for so many steps if known, until `probed` or `lr_tested`."""
+        self.stage(text)
+
+    def stepped(self, steps: int) -> None:
+        """That training has taken `steps` steps; some engines cannot tell."""
+
     def downloading(self, file: str, done: int, total: int | None) -> None:
         """`done` bytes of a dataset file are downloaded, of `total` if the server sent it."""
 
@@ -61,6 +68,14 @@ class Relay(Listener):
     def stage(self, text: str) -> None:
         """Forward it."""
         self._listener.stage(text)
+
+    def working(self, text: str, steps: int | None = None) -> None:
+        """Forward it."""
+        self._listener.working(text, steps)
+
+    def stepped(self, steps: int) -> None:
+        """Forward it."""
+        self._listener.stepped(steps)
 
     def downloading(self, file: str, done: int, total: int | None) -> None:
         """Forward it."""

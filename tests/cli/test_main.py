@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -463,7 +464,7 @@ def test_an_interrupted_run_does_not_print_the_password(small: CommandLine) -> N
 
 def resolved(out: str) -> tuple[dict[str, object], list[str]]:
     """What `check` prints: the study, and the lines about it."""
-    study, _, lines = out.partition("\n\n")
+    lines, study, *_ = out.split("\n\n")
     found: dict[str, object] = yaml.safe_load(study)
     return found, lines.splitlines()
 
@@ -472,17 +473,59 @@ def test_check(command_line: CommandLine) -> None:
     """The resolved study, and what eps costs with and without the probe."""
     path = command_line.folder / "s.yaml"
     path.write_text(VISION + "training: {epochs: 10}\nsearch: {baselines: [sgd_momentum]}\n")
-    code, out, err = command_line("check", "s.yaml")
+    code, out, err = command_line("check", "s.yaml", "--all")
     assert (code, err) == (0, "")
     study, lines = resolved(out)
     assert study == {**load_study(path).model_dump(), "metric": {"name": "accuracy", "goal": "maximize"}}
     assert lines == [
-        f"Run directory    {command_line.folder}/runs/s",
         "This study       25 trials, 251 epochs, over 5 values of eps (estimate until probed)",
         "Without a probe  89 trials, 890 epochs, with 21 values of eps, 1e-10 to 1e10",
         "Baselines        5 of these trials",
+        f"Run directory    {command_line.folder}/runs/s",
     ]
     assert not (command_line.folder / "runs").exists()
+
+
+def test_check_shows_what_differs_from_the_defaults(command_line: CommandLine) -> None:
+    """As a study file of the same study; values that are written and yet the default are left out."""
+    path = command_line.folder / "s.yaml"
+    path.write_text(
+        VISION + "optimizer: {name: adamw, weight_decay: 0.01}\ntraining: {epochs: 20, seeds: [0, 1]}\n"
+        "engine: {storage: 'postgresql+psycopg://u:secret@h/d'}\n"
+    )
+    out = command_line("check", "s.yaml", "--dir", "a b").out
+    study, _ = resolved(out)
+    assert study == {
+        "name": "s",
+        "workload": {"name": "vision", "dataset": "digits", "model": "mlp"},
+        "optimizer": {"name": "adamw"},
+        "metric": {"name": "accuracy", "goal": "maximize"},
+        "training": {"seeds": [0, 1]},
+        "engine": {"storage": "postgresql+psycopg://u:***@h/d"},
+    }
+    printed = out.splitlines()[-1].removeprefix("Every setting: ")
+    assert printed == "epsearch check s.yaml --dir 'a b' --all"
+    assert "weight_decay: 0.01" in command_line(*shlex.split(printed)[1:]).out
+    short, full = command_line.folder / "short.yaml", load_study(path)
+    short.write_text(out.split("\n\n")[1].replace("***", "secret"))
+    assert load_study(short).model_dump() == {**full.model_dump(), "metric": {"name": "accuracy", "goal": full.goal}}
+
+
+def test_check_knows_the_time_once_trials_have_run(small: CommandLine) -> None:
+    """From the time of an epoch, which other seeds do not change."""
+    place = small.folder / "runs" / "s"
+    place.mkdir(parents=True)
+    (place / "trials.csv").write_text("number,epochs,seconds\n0,1,100\n1,1,140\n2,0,\n")
+    assert (
+        resolved(small("check", "s.yaml").out)[1][1]
+        == "Time             about 2 min 00 s, at the speed of its trials so far"
+    )
+    two = ("--set", "training.seeds=[0,1]", "--set", "engine.workers=1", "--set", "search.lr=[1e-3,1e-2]")
+    assert "about 8 min 00 s" in small("check", "s.yaml", *two).out
+    assert "about 4 min 00 s" in small("check", "s.yaml", *two, "--set", "engine.workers=2").out
+    for text in ("", "number\n1\n", "number,epochs,seconds\n0,1,soon\n"):
+        (place / "trials.csv").write_text(text)
+        assert "\nTime" not in small("check", "s.yaml").out
 
 
 def test_check_uses_a_probe_that_was_made(command_line: CommandLine) -> None:
@@ -493,8 +536,8 @@ def test_check_uses_a_probe_that_was_made(command_line: CommandLine) -> None:
     probed = sample.probe().model_copy(update={"range": found})
     probed.save(place.probe)
     _, lines = resolved(command_line("check", "s.yaml").out)
-    assert lines[0] == f"Run directory    {place.path}"
-    assert lines[1] == "This study       12 trials, 241 epochs, over 3 values of eps"
+    assert lines[-1] == f"Run directory    {place.path}"
+    assert lines[0] == "This study       12 trials, 241 epochs, over 3 values of eps"
     for text, problem in [
         ("{", "not a valid ProbeResult"),
         (changed(probed, range={"lower": 1e-2, "upper": 1e-4}), "range: lower, 0.01, is above upper, 0.0001"),
@@ -522,7 +565,7 @@ def test_check_of_a_sampler_and_of_own_code(own: CommandLine) -> None:
         "workload: {train: 'code_of_mine:train'}\nsearch: {eps: continuous}\nengine: {sampler: tpe, trials: 40}\n"
     )
     _, lines = resolved(own("check", "s.yaml").out)
-    assert lines[1:] == [
+    assert lines[:-1] == [
         "This study       40 trials, epochs set by your code, over a range of eps (estimate until probed)",
         "Without a probe  40 trials, epochs set by your code, the same over 20 decades",
     ]
@@ -538,8 +581,8 @@ def test_init_then_check(name: str, command_line: CommandLine) -> None:
     code, out, err = command_line("check", name)
     assert (code, err) == (0, "")
     study, lines = resolved(out)
-    assert lines[0] == f"Run directory    {command_line.folder}/runs/{study['name']}"
-    assert lines[1].startswith("This study       20 trials, 201 epochs and 100 steps for the lr test")
+    assert lines[-1] == f"Run directory    {command_line.folder}/runs/{study['name']}"
+    assert lines[0].startswith("This study       20 trials, 201 epochs and 100 steps for the lr test")
 
 
 def test_every_name_is_listed(small: CommandLine) -> None:
@@ -565,6 +608,22 @@ def test_every_name_is_listed(small: CommandLine) -> None:
     assert set(OPTIMIZERS) == {*ADAPTIVE, *BASELINES}
     for kind in WORKLOADS:
         assert f"workload {kind}: datasets" in out
+
+
+def test_a_filtered_list(small: CommandLine) -> None:
+    """By a section, or by a part of a name or its text."""
+
+    def found(wanted: str) -> list[str]:
+        return [line.split()[0] for line in small("list", wanted).out.splitlines() if line.startswith("  ")]
+
+    assert found("optimizers") == ADAPTIVE
+    assert found("Datasets") == [name for kind in WORKLOADS.values() for name in kind.datasets]
+    assert found("hyperband") == ["hyperband", "tune_hyperband"]
+    assert found("gaussian") == ["guided", "gp"]
+    message = small.refuses("list", "adma")
+    assert message.startswith(
+        "Nothing matches 'adma'. Give a part of a name, or one of: optimizers, baselines, datasets"
+    )
 
 
 @pytest.mark.parametrize(

@@ -132,3 +132,65 @@ def test_a_widened_grid(terminal: Terminal, clock: Clock) -> None:
     end(terminal, 1, 0.4)
     assert printed(terminal)[-2] == "the best lr, 1e-2, is the highest tried at eps 1e-4: 6 more trials, up to lr 1e-1"
     assert printed(terminal)[-1].startswith("[2/7] adam: ")
+
+
+def live(tmp_path: Path) -> Terminal:
+    """On a terminal of 80 columns."""
+    (tmp_path / "s.yaml").write_text("workload: {name: vision, dataset: digits, model: mlp}\n")
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    return Terminal(
+        Console(file=file, width=80, force_terminal=True, color_system=None), load_study(tmp_path / "s.yaml")
+    )
+
+
+def seen(terminal: Terminal) -> str:
+    file = terminal._console.file
+    assert isinstance(file, io.TextIOWrapper)
+    file.seek(0)
+    return file.read()
+
+
+def test_a_probe_on_a_terminal(tmp_path: Path) -> None:
+    """A bar with the time that has passed, replaced by the range and a small histogram; twice in one run."""
+    with live(tmp_path) as terminal:
+        terminal.working("probe: 1 epoch of training to find the range of eps")
+        terminal.probed(sample.probe(), reused=False)
+        terminal.working("lr test: 100 steps", 100)
+        terminal.stepped(34)
+        terminal._work.refresh()
+        terminal.lr_tested(sample.lr_test(), reused=False)
+        assert not terminal._work.live.is_started
+        assert terminal._work.task_ids == []
+    text = seen(terminal)
+    assert "starting ━━━━━━━━━━━━━━━━━━━━━━━━ 0:00:00" in text
+    assert "training ━━━━━━━━                 0:00:00 step 34/100" in text
+    assert "  ẑ 1e-8 " in text
+    assert "└──────────────────┘ range of eps" in text
+
+
+def test_a_bar_of_trials_ends_as_a_line(tmp_path: Path, clock: Clock) -> None:
+    """Also when trials are added after it ended."""
+    with live(tmp_path) as terminal:
+        terminal.trials_planned(11, 10, None)
+        clock.now += 90
+        terminal.trial_started("adam", 10, cell(1e-2))
+        end(terminal, 10, 0.5)
+        terminal.widened(Widening(lr=1e-2, eps=1e-4, reach=1e-1, trials=1))
+        terminal.trial_started("adam", 11, cell(1e-1))
+        assert terminal._bar.live.is_started
+        end(terminal, 11, 0.4)
+        terminal.stage("report")
+        assert not terminal._bar.live.is_started
+    *_, line, report = seen(terminal).splitlines()
+    assert line.endswith("2 trials in 1 min 30 s")
+    assert report == "report"
+
+
+def test_long_lines_wrap_at_words(tmp_path: Path, terminal: Terminal) -> None:
+    """On a terminal; elsewhere a message is one line."""
+    words = " ".join(["word"] * 40)
+    with live(tmp_path) as wrapped:
+        wrapped.stage(words)
+    assert [len(line.rstrip()) for line in seen(wrapped).splitlines()] == [79, 79, 39]
+    terminal.stage(words)
+    assert printed(terminal) == [words]

@@ -12,7 +12,7 @@ from typing import Any
 
 from epsearch.core.errors import StudyError
 from epsearch.core.numbers import count
-from epsearch.engines.base import Task
+from epsearch.engines.base import Steps, Task
 from epsearch.engines.dispatcher import HOPELESS, Assignment, Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.local.pool import Pool, Worker, WorkerDied, wait
@@ -55,9 +55,9 @@ class OptunaEngine:
     def __exit__(self, *details: object) -> None:
         self._pool.__exit__(*details)
 
-    def call(self, task: Task, *arguments: Any) -> Any:
+    def call(self, task: Task, *arguments: Any, steps: Steps | None = None) -> Any:
         """Run a task in a worker."""
-        return self._pool.call(task, *arguments)
+        return self._pool.call(task, *arguments, steps=steps)
 
     def search(self, studies: Sequence[SharedStudy], listener: Listener) -> None:
         """Run every trial that the studies have left."""

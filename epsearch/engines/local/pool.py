@@ -22,6 +22,7 @@ from typing import Any
 
 from epsearch.core.environment import no_storage_variable
 from epsearch.core.errors import StudyError
+from epsearch.engines.base import Steps
 from epsearch.records.trial import Ending
 from epsearch.study.config import StudyConfig
 
@@ -109,8 +110,8 @@ class Worker:
         self.ready = True
         return (kind, *content)
 
-    def call(self, *task: Any) -> Any:
-        """Run one task and wait for its result.
+    def call(self, *task: Any, steps: Steps | None = None) -> Any:
+        """Run one task and wait for its result; `steps` follows its training.
 
         Raises:
             WorkerDied: its process ended.
@@ -121,8 +122,13 @@ class Worker:
                 self.receive()
             self.begin(*task)
             while self.seconds_left > 0:
-                if wait([self]) and (message := self.receive()) is not None:
-                    return message[1]
+                if not wait([self]) or (message := self.receive()) is None:
+                    continue
+                kind, content = message
+                if kind == "result":
+                    return content
+                if steps is not None:
+                    steps(content)
         except StudyError as error:
             raise StudyError(f"{error} (log: {self.log})") from None
         self.close()
@@ -190,7 +196,7 @@ class Pool:
         for worker in self._workers:
             worker.close()
 
-    def call(self, *task: Any) -> Any:
+    def call(self, *task: Any, steps: Steps | None = None) -> Any:
         """Run a task that comes before the trials; retry it in a new process if its process dies.
 
         Raises:
@@ -199,7 +205,7 @@ class Pool:
         for failures in itertools.count():
             (worker, *_) = self.workers(1)
             try:
-                return worker.call(*task)
+                return worker.call(*task, steps=steps)
             except WorkerDied as death:
                 if failures == self.max_failures:
                     raise StudyError(str(death)) from None

@@ -3,8 +3,8 @@
 The driver sends the study, then tasks: (number, "ready"), (number, "probe"), (number, "batches") or (number, "trials",
 cells, checkpoint files, trial numbers). Every message back starts with the process id and the task's number, which is 0
 while the study is loaded, followed by one of: ("ready",), once; ("result", value); ("error", exception);
-("unusable", reason, endings), after which the process ends; ("report", index, seed_index, value). With a pruner, the
-driver answers each report with whether to continue.
+("unusable", reason, endings), after which the process ends; ("report", index, seed_index, value); ("steps", number)
+while it probes or tests learning rates. With a pruner, the driver answers each report with whether to continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from epsearch.study.config import StudyConfig
 
 LOG_BYTES, KEPT_BYTES = 4 << 20, 1 << 20
 """A log longer than the first is cut to its last part, of the second size."""
+
+STEPS_SECONDS = 0.1
+"""Interval between two messages with the number of steps."""
 
 WATCH_SECONDS = 0.5
 """Interval for checking the driver and the log."""
@@ -122,11 +125,13 @@ class _Worker:
 
     def probe(self) -> Any:
         """Probe."""
-        return self._tasks.probe()
+        with self._counted_steps():
+            return self._tasks.probe()
 
     def lr_test(self, *arguments: Any) -> Any:
         """Test learning rates."""
-        return self._tasks.lr_test(*arguments)
+        with self._counted_steps():
+            return self._tasks.lr_test(*arguments)
 
     def batches(self) -> int:
         """Count the batches of an epoch."""
@@ -136,6 +141,27 @@ class _Worker:
         """Train trials together."""
         self._log.trials = numbers
         return self._tasks.trials(cells, self._report, checkpoints, numbers=numbers)
+
+    @contextlib.contextmanager
+    def _counted_steps(self) -> Iterator[None]:
+        """Send how many steps optimizers have taken, from time to time."""
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        process, steps, sent = os.getpid(), 0, time.monotonic()
+
+        def count(*_: Any) -> None:
+            nonlocal steps, sent
+            steps += 1
+            # A process that the user's code forked may train too.
+            if time.monotonic() - sent >= STEPS_SECONDS and os.getpid() == process:
+                sent = time.monotonic()
+                self._pipe.send("steps", steps)
+
+        hook = register_optimizer_step_post_hook(count)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def _report(self, index: int, seed_index: int, value: float) -> bool:
         self._pipe.send("report", index, seed_index, value)

@@ -14,7 +14,7 @@ from ray import tune
 
 from epsearch.core.errors import ProcessUnusable, StudyError, UserError
 from epsearch.core.messages import one_line
-from epsearch.engines.base import Task
+from epsearch.engines.base import Steps, Task
 from epsearch.engines.dispatcher import Dispatcher
 from epsearch.engines.interrupts import Interrupts
 from epsearch.engines.logs import Logs
@@ -46,7 +46,7 @@ class RayEngine:
     def __exit__(self, *details: object) -> None:
         self._stack.close()
 
-    def call(self, task: Task, *arguments: Any) -> Any:
+    def call(self, task: Task, *arguments: Any, steps: Steps | None = None) -> Any:
         """Run a task where a trial would run, with a trial's resources.
 
         Raises:

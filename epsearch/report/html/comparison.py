@@ -51,16 +51,16 @@ def comparison(outcomes: Sequence[Outcome]) -> str:
         f"{len(outcomes)} runs side by side",
         drawn,
         heading=f"{count(len(outcomes), 'run')} side by side",
-        summary=_won(ordered),
+        summary=won(ordered),
         columns=COLUMNS,
         rows=(_row(outcome, ordered) for outcome in ordered),
         text=(0, 1, 2, 4, 7),
     )
 
 
-def _won(ordered: Sequence[Outcome]) -> str:
+def won(outcomes: Sequence[Outcome]) -> str:
     """Which run is best, and which others tie with it within the noise of its verdict."""
-    first, *others = ordered
+    first, *others = ordered = sorted(outcomes, key=_rank)
     if first.best is None or first.best.value is None:
         return "No trial is complete yet."
     at = describe_cell(first.best)

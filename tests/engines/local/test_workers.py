@@ -91,6 +91,39 @@ def test_messages_of_another_process_or_task_are_refused(tmp_path: Path, monkeyp
             first.receive()
 
 
+def test_steps_of_the_probe_are_reported(tmp_path: Path) -> None:
+    """Those of the worker itself, not of processes that it forks; the result comes after them."""
+    folder = StudyFolder(tmp_path)
+    folder.write(
+        """
+        import os, time, torch
+
+        def train(run):
+            model = torch.nn.Linear(4, 1)
+            optimizer = run.optimizer(model)
+            for _ in run.epochs():
+                for step in range(30):
+                    optimizer.zero_grad()
+                    model(torch.ones(4)).sum().backward()
+                    time.sleep(0.02)
+                    optimizer.step()
+                if (child := os.fork()) == 0:
+                    time.sleep(0.2)
+                    optimizer.step()
+                    os._exit(7)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+                run.report(score=1)
+        """,
+        search={"eps": "grid"},
+    )
+    seen: list[int] = []
+    with pool.Pool(load_study(folder.path / "study.yaml"), 1, tmp_path / "logs") as workers:
+        assert workers.call("probe", steps=seen.append).settings["steps"] == 30
+    assert len(seen) >= 2
+    assert seen == sorted(set(seen))
+    assert 1 <= seen[0] <= seen[-1] <= 30
+
+
 @pytest.mark.thorough
 def test_a_broken_gpu_costs_no_trial(study_folder: StudyFolder) -> None:
     """After one error every later call in that process fails: the process is replaced, its trial restarted."""
