@@ -36,6 +36,14 @@ def number(value: float) -> str:
     return f"{value + 0.0:#.4g}"  # without the sign of -0.0
 
 
+def brief(value: float) -> str:
+    """A metric with three significant digits, for narrow cells: 0.912, 82.3, 1234, 2.1e+04."""
+    size = abs(float(f"{value:.3g}"))
+    if size >= 1e4 or 0 < size < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.0f}" if size >= 100 else f"{value + 0.0:#.3g}"
+
+
 def percent(share: float) -> str:
     """A share as in Table 2: 61.50%, 0%, 2e-5%; >99.99% for values just below 100%."""
     if not 0 < share < 1:

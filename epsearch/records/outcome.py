@@ -9,6 +9,7 @@ from epsearch.records.base import Record
 from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeHistory, ProbeResult
 from epsearch.records.ridge import Ridge
+from epsearch.records.setup import Setup
 from epsearch.records.trial import Goal, Trial, best_trial
 from epsearch.records.widening import Widening
 
@@ -19,7 +20,7 @@ class Outcome(Record):
     `planned` is how many trials of the searched optimizer the last run aimed for, 0 if unknown. `history` is that of
     the best trial, if the study records histories. `axes` says how each hyperparameter was chosen: from points, which
     is the default, or from an interval. If lr is auto, `lr_test` is the test that found where to search it, and
-    `widenings` are the steps beyond.
+    `widenings` are the steps beyond. `setup` is what was trained, None if unknown.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Outcome(Record):
     axes: dict[str, Literal["points", "interval"]] = {}
     lr_test: LrTest | None = None
     widenings: list[Widening] = []
+    setup: Setup | None = None
 
     def __str__(self) -> str:
         from epsearch.core.messages import one_line

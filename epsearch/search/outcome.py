@@ -11,6 +11,7 @@ from epsearch.core.messages import mask_url
 from epsearch.core.numbers import count
 from epsearch.records.outcome import Outcome
 from epsearch.records.probe import ProbeHistory
+from epsearch.records.setup import Setup
 from epsearch.records.widening import Widening
 from epsearch.search.results import records
 from epsearch.search.study import PLANNED, WIDENED
@@ -47,7 +48,26 @@ def load_outcome(config: StudyConfig, studies: Mapping[str, optuna.Study], run_d
         axes=axis_kinds(config, probe.range if probe else None),
         lr_test=run_dir.load_lr_test() if config.search.lr == "auto" else None,
         widenings=[Widening.model_validate(each) for each in main.user_attrs.get(WIDENED, [])] if main else [],
+        setup=_setup(config, studies),
     )
     if outcome.best is not None and (history := run_dir.history(outcome.best.number)).exists():
         outcome = outcome.model_copy(update={"history": ProbeHistory.load(history)})
     return outcome
+
+
+def _setup(config: StudyConfig, studies: Mapping[str, optuna.Study]) -> Setup:
+    """What was trained, and the day on which the last trial ended."""
+    workload, training = config.workload, config.training
+    ends = [
+        trial.datetime_complete
+        for study in studies.values()
+        for trial in study.get_trials(deepcopy=False)
+        if trial.datetime_complete is not None
+    ]
+    return Setup(
+        model=workload.model or workload.object or workload.train or "",
+        data=workload.dataset,
+        epochs=training.epochs,
+        seeds=len(training.seeds),
+        day=max(ends).date() if ends else None,
+    )

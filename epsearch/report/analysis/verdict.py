@@ -57,6 +57,7 @@ class Verdict:
         eps, lr: The recommended values.
         rows: What each ε reaches.
         tolerance: Differences between two studies' best values up to this are ties; None for too few trials.
+        sigma: The noise of one training; None without a verdict.
     """
 
     kind: Kind
@@ -72,6 +73,7 @@ class Verdict:
     lr: float | None = None
     rows: tuple[Row, ...] = field(default=())
     tolerance: float | None = None
+    sigma: float | None = None
 
 
 def verdict(outcome: Outcome) -> Verdict:
@@ -103,6 +105,7 @@ def verdict(outcome: Outcome) -> Verdict:
         rows=rows,
         # Of a difference of two such values: half the width of an interval, times √2.
         tolerance=difference(best.high, best.low) * math.sqrt(0.5),
+        sigma=found.sigma,
     )
 
 

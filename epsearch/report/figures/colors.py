@@ -49,7 +49,16 @@ def text_color_on(value: float, colors: Colors) -> str:
         # Scaled by the larger end: the difference of two large values can overflow.
         unit = max(abs(low), abs(high))
         place = min(max((value / unit - low / unit) / (high / unit - low / unit), 0.0), 1.0)
-    (color,) = sample_colorscale(_scale(goal), [place])
+    return _ink(_scale(goal), place)
+
+
+def text_color_at(place: float) -> str:
+    """Black or white for text on Viridis at `place`, 0 (dark) to 1 (bright)."""
+    return _ink("Viridis", place)
+
+
+def _ink(scale: str, place: float) -> str:
+    (color,) = sample_colorscale(scale, [place])
     # Relative luminance (WCAG): linearized sRGB, weighted by channel.
     channels = [each / 255 for each in unlabel_rgb(color)]
     linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]

@@ -10,15 +10,21 @@ import plotly.graph_objects as go
 
 from epsearch.core.numbers import rounded
 from epsearch.records.outcome import Outcome
+from epsearch.report.analysis.verdict import verdict
 from epsearch.report.figures.baseline import BASELINE, curve_info, plot_curve
 from epsearch.report.figures.drawable import drawable
 from epsearch.report.figures.histogram import AROUND, histogram_info, plot_histogram
 from epsearch.report.figures.history import fraction_info, history_info, plot_fractions, plot_history
+from epsearch.report.figures.landscape import landscape_info
+from epsearch.report.figures.landscape_figure import plot_landscape
 from epsearch.report.figures.learning import learning_info, plot_learning
 from epsearch.report.figures.literature import literature_info, plot_literature
 from epsearch.report.figures.lr_test import lr_test_info, plot_lr_test
 from epsearch.report.figures.maps import note_baselines, plot_map, searched
 from epsearch.report.figures.timeline import plot_timeline, timeline_info
+
+MAIN = "landscape"
+"""The figure of the first screen."""
 
 
 class Entry(NamedTuple):
@@ -41,6 +47,11 @@ def figures(outcome: Outcome) -> dict[str, go.Figure]:
     drawn = {entry.id: figure for entry in GALLERY if (figure := entry.draw(outcome)) is not None}
     values = (number or 0.0 for trial in outcome.trials for number in (trial.value, trial.spread))
     return drawable(drawn, itertools.chain(values, (value for trial in outcome.trials for _, value in trial.history)))
+
+
+def _landscape(outcome: Outcome) -> go.Figure | None:
+    info = landscape_info(outcome, verdict(outcome))
+    return None if info is None else plot_landscape(info)
 
 
 def _lr_eps(outcome: Outcome) -> go.Figure | None:
@@ -123,7 +134,9 @@ def _timeline(outcome: Outcome) -> go.Figure | None:
 
 
 GALLERY = (
-    Entry("heatmap-lr-eps", _lr_eps, absent=_no_lr_eps),  # Figs. 6, 7
+    # The page opens with it; a card of the dashboard is too small for its three panels.
+    Entry(MAIN, _landscape, absent=_no_lr_eps, in_dashboard=False),
+    Entry("heatmap-lr-eps", _lr_eps),  # Figs. 6, 7
     Entry("heatmap-eps-beta2", _eps_beta2, absent=_no_eps_beta2),  # Fig. 10
     Entry("probe-histogram", _probe_histogram, card=_probe_histogram),  # Figs. 8, 9
     Entry("lr-test", _lr_test),

@@ -162,7 +162,7 @@ def _grid(info: HeatmapInfo) -> dict[str, object]:
     return {
         "x": [label(info.x, value) for value in info.xs],
         "y": [label(info.y, value) for value in info.ys],
-        "hovertext": [[_hover(info, i, j, cell) for j, cell in enumerate(row)] for i, row in enumerate(info.rows)],
+        "hovertext": [[hover(info, i, j, cell) for j, cell in enumerate(row)] for i, row in enumerate(info.rows)],
         "hoverinfo": "text",
         "hoverongaps": False,
         "texttemplate": "%{text}",
@@ -240,7 +240,8 @@ def _ridge(info: HeatmapInfo) -> dict[str, object]:
     }
 
 
-def _hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:
+def hover(info: HeatmapInfo, i: int, j: int, cell: MapCell) -> str:
+    """The hover label of the cell in row `i`, column `j`."""
     lines = [f"{SYMBOLS[name]} {label(name, value)}" for name, value in ((info.x, info.xs[j]), (info.y, info.ys[i]))]
     if cell.trial is None:
         return "<br>".join([*lines, "not run yet"])

@@ -12,22 +12,21 @@ from plotly.offline import get_plotlyjs
 
 from epsearch.core.commands import command as epsearch
 from epsearch.core.messages import one_line
-from epsearch.core.numbers import count, label, number, percent, rounded
+from epsearch.core.numbers import count, number, percent, rounded
 from epsearch.core.version import __version__
 from epsearch.records.outcome import Outcome
-from epsearch.records.text import describe_cell
 from epsearch.records.trial import Trial
-from epsearch.report.analysis.advice import command
+from epsearch.report.analysis.advice import command, repeat
+from epsearch.report.analysis.certainty import certainty, what_was_run
 from epsearch.report.analysis.summary import sentences
 from epsearch.report.analysis.verdict import verdict
-from epsearch.report.figures.gallery import GALLERY
+from epsearch.report.figures.gallery import GALLERY, MAIN
 from epsearch.report.figures.history import fraction_info
-from epsearch.report.figures.literature import LITERATURE
 from epsearch.report.figures.style import DARK, LIGHT, TITLE_ROOM
 from epsearch.report.html.rendering import asset, render
 from epsearch.report.html.tables import Table, layer_table
 
-FORMAT = 3
+FORMAT = 4
 """Incremented when figures or sections change between two versions of the package."""
 
 GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FORMAT}">'
@@ -35,32 +34,33 @@ GENERATOR = f'<meta name="generator" content="epsearch {__version__}, format {FO
 
 
 def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
-    """The report as HTML: summary, verdict, the figures `drawn`, tables, and the commands to continue.
+    """The report as HTML: the verdict beside the main figure on the first screen; the rest of `drawn`, tables folded.
 
     plotly.js is embedded once; all text from users is escaped. A partial study gets the sections it has data for.
     """
     found = verdict(outcome) if outcome.trials else None
-    steps = found.advice if found else ()
+    advised = (found.advice or tuple(filter(None, [repeat(outcome)]))) if found else ()
+    steps = [
+        (
+            _sentence(f"{step.text} {step.cost}".strip()),
+            command(outcome, step, anywhere=True) if step.settings is not None else "",
+        )
+        for step in advised
+    ]
     folder = outcome.directory
     layers = layer_table(outcome.probe) if outcome.probe is not None else None
     return document(
         "report.html.j2",
         one_line(outcome.name, limit=200),
         drawn,
-        optimizer=outcome.optimizer,
-        metric=one_line(outcome.metric, 200),
-        goal="maximized" if outcome.goal == "maximize" else "minimized",
-        facts=_facts(outcome),
+        setup=what_was_run(outcome),
         tested=outcome.lr_test is not None,
-        summary=" ".join(sentences(outcome)),
+        sentences=sentences(outcome),
         verdict=found,
-        steps=[
-            (
-                f"{step.text} {step.cost}".strip(),
-                command(outcome, step, anywhere=True) if step.settings is not None else "",
-            )
-            for step in steps
-        ],
+        sure=certainty(outcome, found) if found else [],
+        next=steps[:1],
+        steps=steps[1:],
+        main=MAIN if MAIN in drawn else None,
         absent=[
             reason
             for entry in GALLERY
@@ -73,6 +73,10 @@ def page(outcome: Outcome, drawn: Mapping[str, go.Figure]) -> str:
             "dashboard": epsearch("dashboard", folder, anywhere=True),
         },
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def document(template: str, title: str, drawn: Mapping[str, go.Figure], **values: object) -> str:
@@ -104,25 +108,6 @@ def _untitled(figure: dict[str, Any]) -> dict[str, Any]:
     margin = {**margin, "t": margin.get("t", LIGHT.layout.margin.t) - TITLE_ROOM}
     kept = {name: value for name, value in layout.items() if name not in ("title", "template")}
     return {**figure, "layout": {**kept, "margin": margin, "height": layout["height"] - TITLE_ROOM}}
-
-
-def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
-    """The cards at the head of the page: name, value, remark."""
-    facts = []
-    if outcome.probe is not None:
-        found = outcome.probe.range
-        reach = f"{label('eps', found.lower)} to {label('eps', found.upper)}"
-        powers = count(len(found.grid()), "power")
-        facts.append(("Range of ε", reach, f"{powers} of ten; the literature tries up to {LITERATURE}"))
-    if outcome.lr_test is not None and outcome.lr_test.suggestion is not None:
-        test = outcome.lr_test
-        at = "" if test.eps is None else f"at ε {rounded('eps', test.eps)}, higher where ε is larger"
-        facts.append(("Suggested α", rounded("lr", test.suggestion or 0.0), at))
-    if outcome.best is not None:
-        best = outcome.best
-        facts.append((f"Best {one_line(outcome.metric, 60)}", number(best.value or 0.0), describe_cell(best)))
-    complete = sum(trial.state == "complete" for trial in outcome.trials)
-    return [*facts, ("Trials complete", f"{complete} of {len(outcome.trials)}", "")]
 
 
 def _history(outcome: Outcome) -> Table | None:

@@ -8,6 +8,7 @@ from tests.report.sample import trial
 
 def test_every_figure_of_a_full_study(outcome):
     assert list(figures(outcome)) == [
+        "landscape",
         "heatmap-lr-eps",
         "heatmap-eps-beta2",
         "probe-histogram",
@@ -19,7 +20,7 @@ def test_every_figure_of_a_full_study(outcome):
 
 def test_a_recorded_training_has_its_progress(tmp_path):
     names = list(figures(sample.outcome(tmp_path, history=sample.history())))
-    assert names[2:5] == ["probe-histogram", "histogram-progress", "adaptive-share"]
+    assert names[3:6] == ["probe-histogram", "histogram-progress", "adaptive-share"]
 
 
 def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
@@ -34,7 +35,8 @@ def test_a_figure_of_one_arm_says_that_the_baselines_are_left_out(tmp_path):
 
     found = captions([*searched, *baselines])
     alone = {"probe-histogram", "eps-range"}  # of the probe, which is no trial
-    assert {name for name, text in found.items() if told in text} == found.keys() - alone - {"sgd-momentum-lr"}
+    both = {"landscape", "sgd-momentum-lr"}  # which show the baseline
+    assert {name for name, text in found.items() if told in text} == found.keys() - alone - both
     assert not any("baselines" in text for text in captions(searched).values())
 
     with_curve = captions([*searched, baselines[0].model_copy(update=history)])
@@ -50,7 +52,7 @@ def test_no_figures_of_an_empty_study(tmp_path):
 def test_one_beta2_makes_no_map(tmp_path):
     trials = [trial(0, 0.5, beta2=0.999), trial(1, 0.5, beta2=0.999, lr=1e-2)]
     drawn = figures(sample.outcome(tmp_path, probe=None, trials=trials))
-    assert list(drawn) == ["heatmap-lr-eps", "trials-in-order"]
+    assert list(drawn) == ["landscape", "heatmap-lr-eps", "trials-in-order"]
 
 
 @pytest.mark.parametrize("axes", [{}, {"lr": "points", "eps": "points"}, {"beta2": "interval"}])

@@ -35,6 +35,20 @@ def opened(address, profile):
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+def unfolded(report):
+    """A copy of the page with every part open, as after clicks on them."""
+    path = report.with_name("unfolded.html")
+    opening = "<script>document.querySelectorAll('details').forEach((fold) => { fold.open = true; })</script>"
+    path.write_text(report.read_text(encoding="utf-8").replace("</body>", f"{opening}</body>"), encoding="utf-8")
+    return path.as_uri()
+
+
+def test_only_the_first_screen_is_drawn_at_once(tmp_path):
+    dom, console = opened(sample.write(sample.outcome(tmp_path)).as_uri(), tmp_path / "profile")
+    assert console == []
+    assert dom.count("figure js-plotly-plot") == 1
+
+
 @pytest.mark.parametrize(
     "study",
     [
@@ -43,18 +57,18 @@ def opened(address, profile):
     ],
 )
 def test_the_page_draws_all_figures(tmp_path, study):
-    dom, console = opened(sample.write(study(tmp_path)).as_uri(), tmp_path / "profile")
+    dom, console = opened(unfolded(sample.write(study(tmp_path))), tmp_path / "profile")
     assert console == []
-    assert dom.count("figure js-plotly-plot") == 6
-    assert dom.count('class="main-svg"') >= 6
+    assert dom.count("figure js-plotly-plot") == 7
+    assert dom.count('class="main-svg"') >= 7
 
 
 @pytest.mark.thorough
 def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
     study = sample.outcome(tmp_path, history=sample.history())
-    dom, console = opened(sample.write(study).as_uri(), tmp_path / "profile")
+    dom, console = opened(unfolded(sample.write(study)), tmp_path / "profile")
     assert console == []
-    assert dom.count("figure js-plotly-plot") == 8
+    assert dom.count("figure js-plotly-plot") == 9
     assert "epoch 10 ·" in dom
 
 
@@ -62,9 +76,9 @@ def test_the_progress_of_a_recorded_training_is_drawn(tmp_path):
 @pytest.mark.parametrize("at", [test_extremes.GRID, test_extremes.DRAWN], ids=["grid", "drawn"])
 def test_values_near_the_limit_of_floats_are_drawn(tmp_path, at):
     trials = test_extremes.trials_of(test_extremes.VALUES, *at)
-    dom, console = opened(sample.write(sample.outcome(tmp_path, trials=trials)).as_uri(), tmp_path / "profile")
+    dom, console = opened(unfolded(sample.write(sample.outcome(tmp_path, trials=trials))), tmp_path / "profile")
     assert console == []
-    assert dom.count("figure js-plotly-plot") == 6
+    assert dom.count("figure js-plotly-plot") == 7
 
 
 @pytest.mark.thorough

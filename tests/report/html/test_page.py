@@ -56,10 +56,32 @@ def test_one_file_with_plotly_once_and_no_requests(outcome):
 def test_the_head_says_what_was_found(outcome):
     text = read(page(outcome)).text
     assert "cifar10-vgg11" in text
+    assert "adam · 80 trials · 77 minutes of training · epsearch" in text
     assert "1e-6 to 1e-2" in text
     assert "5 powers of ten" in text
     assert "0.9120" in text
-    assert "67 of 80" in text
+    assert "67 of 80 trials complete" in text
+
+
+def test_the_first_screen_comes_before_all_that_folds(outcome):
+    html = page(outcome)
+    first, rest = html.split("<details", maxsplit=1)
+    found = verdict(outcome)
+    assert [attrs["id"] for tag, attrs in read(first).tags if attrs.get("class") == "figure"] == ["landscape"]
+    text = read(first).text
+    for shown in (found.headline, found.action, found.line, found.sure, found.advice[0].text):
+        assert shown in text
+    assert found.reasons[0] not in text
+    # Outside of a fold there is nothing more.
+    assert read("<details" + rest).tags[0] == ("details", {})
+    closed = rest[: rest.index("</main>")]
+    assert closed.count("</details>") == closed.count("<details") + 1
+    assert closed.rstrip().endswith("</details>")
+
+
+def test_without_trials_the_first_figure_is_open(tmp_path):
+    tags = read(page(sample.outcome(tmp_path, trials=[]))).tags
+    assert next(attrs for tag, attrs in tags if tag == "details") == {"open": None}
 
 
 def test_the_verdict_its_reasons_and_the_next_command(outcome, tmp_path):

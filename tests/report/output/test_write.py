@@ -18,6 +18,7 @@ def test_files(outcome):
         "figures/eps-range.html",
         "figures/heatmap-eps-beta2.html",
         "figures/heatmap-lr-eps.html",
+        "figures/landscape.html",
         "figures/plotly.min.js",
         "figures/probe-histogram.html",
         "figures/sgd-momentum-lr.html",
