@@ -29,8 +29,16 @@ PLAIN = -math.log(4)
 DECADES = 4.0
 """Decades of ε that count as much as all of the damping, where the damping explains nothing."""
 
+NO_DAMPING = 0.05
+"""A difference of the damping that changes next to nothing: no ε reaches more or less for a twentieth of the update."""
+
 Point = tuple[float, float, float | None]
 """lr, ε and β₂."""
+
+
+def is_same_damping(one: float | None, other: float | None) -> bool:
+    """Whether theory says that two ε reach the same, each at its own lr; False without a probe."""
+    return one is not None and other is not None and abs(one - other) <= NO_DAMPING
 
 
 class Coordinates:

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from epsearch.core.numbers import SYMBOLS, count
 from epsearch.records.outcome import Outcome
+from epsearch.records.probe import ProbeResult
 from epsearch.records.trial import Trial, best_trial
 from epsearch.report.analysis.advice import Advice, bounds, resume
 from epsearch.report.analysis.cells import state_of
+from epsearch.report.analysis.coordinates import is_same_damping
 from epsearch.report.analysis.next_steps import FEW, given_beta2, given_without_probe
 
 DONE = 0.9
 """Share of the planned trials that must have finished before a verdict."""
 
 ENOUGH = 3
-"""Learning rates needed at each end of ε, if the study has that many."""
+"""Learning rates needed at each end of ε, if the study has that many: with two, the better one is at an edge."""
 
 
 def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial]) -> Advice | None:
@@ -36,7 +38,7 @@ def too_small(outcome: Outcome, arm: Sequence[Trial], complete: Sequence[Trial])
         if len({trial.cell.get(name) for trial in ended}) < 2:
             return _not_varied(name, outcome, complete)
     enough = min(ENOUGH, len({trial.lr for trial in arm}))
-    for end, which in zip(ends_of_eps(ended), ("smallest", "largest"), strict=True):
+    for end, which in zip(ends_of_eps(ended, outcome.probe), ("smallest", "largest"), strict=True):
         if len({trial.lr for trial in end}) < enough:
             found = f"Only {count(len(end), 'trial')} near the {which} ε; at least {enough} learning rates are needed."
             if outcome.sampler == "grid":
@@ -75,12 +77,18 @@ def _not_varied(name: str, outcome: Outcome, complete: Sequence[Trial]) -> Advic
     return Advice(text, (setting, *given_without_probe(outcome, complete)), word)
 
 
-def ends_of_eps(arm: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
-    """The trials within a decade of the smallest ε tried, and those within a decade of the largest."""
-    by_eps = sorted((trial for trial in arm if trial.eps is not None), key=lambda trial: trial.eps or 0.0)
-    smallest, largest = by_eps[0].eps or 0.0, by_eps[-1].eps or 0.0
+def ends_of_eps(arm: Sequence[Trial], probe: ProbeResult | None) -> tuple[list[Trial], list[Trial]]:
+    """The trials near the smallest ε tried, and those near the largest: within a decade, or equal by theory."""
+    tried = [(trial, trial.eps) for trial in arm if trial.eps is not None]
+    smallest, largest = min(eps for _, eps in tried), max(eps for _, eps in tried)
     decade = 9.99  # excludes the next point of a grid
-    return (
-        [trial for trial in by_eps if (trial.eps or 0.0) < smallest * decade],
-        [trial for trial in by_eps if (trial.eps or 0.0) > largest / decade],
-    )
+
+    def end(of: float) -> list[Trial]:
+        damping = None if probe is None else probe.damping(of)
+        return [
+            trial
+            for trial, eps in tried
+            if of / decade < eps < of * decade or (probe is not None and is_same_damping(probe.damping(eps), damping))
+        ]
+
+    return end(smallest), end(largest)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,40 +11,32 @@ import numpy as np
 
 from epsearch.core.examples import examples_of
 from epsearch.records.outcome import Outcome
-from epsearch.records.trial import Trial
 from epsearch.report.analysis.bent import Bent
 from epsearch.report.analysis.cells import state_of
+from epsearch.report.analysis.claims import CONFIDENCE, better_end, is_bracketed, is_worse
 from epsearch.report.analysis.coordinates import Coordinates, Point
-from epsearch.report.analysis.surface import Floats, Noise, Surface
-
-CONFIDENCE = 0.95
-
-NEGLIGIBLE = 0.002
-"""A difference that is none, as a share of the best value."""
+from epsearch.report.analysis.near import among, near_the_ridge, point_of, power_of
+from epsearch.report.analysis.noise import noise_of
+from epsearch.report.analysis.scale import Scale
+from epsearch.report.analysis.surface import Floats, Surface
 
 SMALL, LARGE = 0.01, 0.05
 """Least and greatest difference that counts as equal, as a share of the best value. Between, it is the cost of an lr
-half a decade away."""
+half a decade away: lr is rarely tuned more finely than that, so no one would notice less. The limits are for surfaces
+that are flat or steep in lr."""
 
 SAME = 0.03
-"""An ε is equal to the best if it is not worse and falls short by no more than the tolerance, or this share."""
+"""An ε is equal to the best if it is not worse and falls short by no more than the tolerance, or this share: one seed
+rarely gives a tighter bound, and without it every plateau would break up into unknown ε."""
 
-WINDOW = 1.05
-"""Cells at most that many decades of lr from the ridge are near the optimum."""
+STEP = 0.25
+"""Decades between the lr among which an optimum is chosen: half the step of the usual grid."""
 
-NEIGHBOURHOOD = 0.25
-"""The ridge at an ε is found from cells whose damping is that similar."""
-
-MOST_CELLS = 240
-"""Cells that the model learns from, at most."""
-
-ENOUGH = 3
-"""Cells near the optimum from which an ε can be judged, if the study has that many."""
+IMMUTABLE = 0.9
+"""Damping from which a larger ε only asks for a larger lr."""
 
 DRAWS = 4000
-
-FAR = 1e9
-"""Units of the best value; a loss far beyond them has diverged."""
+"""Enough that 100 of them lie beyond the 97.5 % quantile, so that the verdict hardly depends on the draws."""
 
 State = Literal["equal", "worse", "unknown", "edge"]
 
@@ -57,7 +47,7 @@ class Row:
 
     `value` is the best value over lr and β₂, between `low` and `high` with 95 % confidence; `lr` and `beta2` are where.
     `behind` is how far it falls short of the best ε, at most `at_most` with 95 % confidence. `state`: equal to the
-    best, worse (with 97.5 % confidence), unknown, or edge: the best lr is at an edge of those tried.
+    best, worse (with 95 % confidence), unknown, or edge: the best lr is at an edge of those tried.
     `damping` is the probe's, None without one.
     """
 
@@ -76,8 +66,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Profile:
-    """All ε in order. `within` bounds every shortfall, `sigma` is the noise of one seed, `tolerance` what counts as
-    equal."""
+    """All ε in order.
+
+    Attributes:
+        rows: One for each power of ten.
+        best: The index of the best of those with lr tried on both sides of the best one.
+        within: Bounds every shortfall, with 95 % confidence.
+        sigma: The noise of one seed.
+        tolerance: Differences up to this count as equal.
+        examples: The size of the test set, None if unknown.
+        pruned: Whether every trial below or above these ε was pruned: worse, though by how much is unknown.
+        better_end: The end of ε that is better than the other one (97.5 %); None if that is not sure.
+    """
 
     rows: tuple[Row, ...]
     best: int
@@ -86,7 +86,7 @@ class Profile:
     tolerance: float
     examples: int | None
     pruned: tuple[bool, bool]
-    """Whether every trial below or above these ε was pruned: worse, though by how much is unknown."""
+    better_end: Literal["small", "large"] | None
 
 
 def profile(outcome: Outcome) -> Profile:
@@ -98,176 +98,116 @@ class _Study:
     def __init__(self, outcome: Outcome) -> None:
         self._arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer and trial.eps]
         self._complete = [trial for trial in self._arm if state_of(trial) == "complete"]
-        self._sign = 1.0 if outcome.goal == "maximize" else -1.0
-        # Values near the limit of floats would overflow in differences and squares.
-        self._unit = abs(outcome.best.value or 0.0) if outcome.best is not None else 0.0
-        self._unit = self._unit or statistics.median(abs(trial.value or 0.0) for trial in self._complete) or 1.0
-        self._best = max(self._score(trial) for trial in self._complete)
+        self._scale = Scale(outcome, self._complete)
         self._coordinates = Coordinates(outcome)
-        self._metric, self._probe = outcome.metric, outcome.probe
-        self._is_grid = outcome.sampler == "grid"
+        seeds = [seed for trial in self._complete for seed in trial.seed_values]
+        self._examples = examples_of(seeds, outcome.metric)
+        self._probe, self._is_grid = outcome.probe, outcome.sampler == "grid"
+        short = np.array([self._scale.best - self._scale.of(trial) for trial in self._complete])
+        self._near = near_the_ridge(self._complete, short, self._coordinates)
+        self._powers = list(self._near.cells)
+        self._bounds = self._tried_bounds()
+        self._bent = Bent(self._near.cells, short)
+        self._learn(short)
 
-    def _score(self, trial: Trial) -> float:
-        """The value in units of the best, higher for better trials; beyond a billion, all are equally bad."""
-        return min(max(self._sign * (trial.value or 0.0) / self._unit, -FAR), FAR)
+    def _learn(self, short: Floats) -> None:
+        """Fit the surface to the cells near the ridge. Diverged ones are as bad as the worst of their ε."""
+        kept = [(index, power) for power, indices in self._near.cells.items() for index in indices]
+        trials = [self._complete[index] for index, _ in kept]
+        diverged = [trial for trial in self._arm if state_of(trial) == "diverged"]
+        gone = among(diverged, self._near, self._coordinates)
+        levels = self._bent.levels
+        worst = max(max(0.0, short[index] - levels[power]) for index, power in kept)
+        values = [self._bent.of(short[index], power) for index, power in kept]
+        values += [self._bent.of(levels[power] + worst, power) for power in map(power_of, gone)]
+        seeds = [max(1, len(trial.seed_values)) for trial in trials] + [1] * len(gone)
+        noise = noise_of(trials, short[[index for index, _ in kept]], self._examples, self._scale)
+        self._cells = [point_of(trial) for trial in (*trials, *gone)]
+        points, doubts = self._coordinates.of(self._cells), self._coordinates.doubts
+        self._surface = Surface(points, np.array(values), np.array(seeds, dtype=float), noise, doubts)
 
     def profile(self) -> Profile:
-        rows = _by_power(self._complete)
-        short = np.array([self._best - self._score(trial) for trial in self._complete])
-        hypotheses = self._coordinates.of([_point(trial) for trial in self._complete])
-        reference = _sharpest(hypotheses, self._coordinates.doubts, short)
-        points = hypotheses[reference]
-        centers = _ridge(points, short, rows)
-        window = {
-            power: _near(points[:, 0], short, indices, centers[power])[: max(ENOUGH, MOST_CELLS // len(rows))]
-            for power, indices in rows.items()
-        }
-        bent = Bent(window, short)
-        kept = [(index, power) for power, indices in window.items() for index in indices]
-        cells = [_point(self._complete[index]) for index, _ in kept]
-        values = [bent.of(short[index], power) for index, power in kept]
-        seeds = [max(1, len(self._complete[index].seed_values)) for index, _ in kept]
-        gone = self._diverged(centers, reference)
-        worst = max(max(0.0, short[index] - bent.levels[power]) for index, power in kept)
-        cells += [_point(trial) for trial, _ in gone]
-        values += [bent.of(bent.levels[power] + worst, power) for _, power in gone]
-        seeds += [1] * len(gone)
-        examples = examples_of([seed for trial in self._complete for seed in trial.seed_values], self._metric)
-        noise = self._noise([self._complete[index] for index, _ in kept], short[[index for index, _ in kept]], examples)
-        surface = Surface(
-            self._coordinates.of(cells), np.array(values), np.array(seeds, dtype=float), noise, self._coordinates.doubts
-        )
-        counts = {power: len(window[power]) + sum(other == power for _, other in gone) for power in rows}
-        return self._judged(surface, bent, centers, reference, counts, examples)
+        optima = [self._optimum(power) for power in self._powers]
+        # Draws are the same whenever the report is drawn.
+        rng = np.random.default_rng(0)
+        drawn = -self._bent.back(-self._surface.draw(self._coordinates.of(optima), DRAWS, rng))
+        mean, known = drawn.mean(axis=0), self._bracketed(optima)
+        best = max(known or range(len(optima)), key=lambda row: float(mean[row]))
+        behind = drawn[:, [best]] - drawn
+        size = abs(self._scale.best)
+        tolerance = min(max(SMALL * size, self._cost_of_half_a_decade(optima[best])), LARGE * size)
+        edges = [self._is_at_edge(*each) for each in zip(self._powers, optima, strict=True)]
+        damping = [None if self._probe is None else self._probe.damping(10.0**power) for power in self._powers]
+        kept = _without_the_tail(edges, damping, best)
 
-    def _diverged(self, centers: Mapping[int, float], reference: int) -> list[tuple[Trial, int]]:
-        """Diverged trials near the ridge: as bad as the worst of their ε, so that no optimum is expected there."""
-        gone = [trial for trial in self._arm if state_of(trial) == "diverged" and _power(trial) in centers]
-        if not gone:
-            return []
-        distances = self._coordinates.of([_point(trial) for trial in gone])[reference][:, 0]
-        near = [
-            (trial, _power(trial))
-            for trial, distance in zip(gone, distances, strict=True)
-            if abs(distance - centers[_power(trial)]) <= WINDOW
-        ]
-        return near[:MOST_CELLS]
+        def state(row: int) -> State:
+            if edges[row]:
+                return "edge"
+            if row in known and is_worse(drawn, row, known, size):
+                return "worse"
+            at_most = float(np.quantile(behind[:, row], CONFIDENCE))
+            return "equal" if at_most <= max(tolerance, SAME * size) else "unknown"
 
-    def _noise(self, trials: Sequence[Trial], short: Floats, examples: int | None) -> Noise:
-        """From the seeds of the better half, since trials that fail to learn vary more; and from the test set."""
-        good = [
-            (trial.spread / self._unit, len(trial.seed_values) - 1)
-            for trial, lost in zip(trials, short, strict=True)
-            if lost <= np.median(short) and trial.spread is not None and len(trial.seed_values) > 1
-        ]
-        freedom = sum(number for _, number in good)
-        total = sum(spread**2 * number for spread, number in good)
-        if examples is not None:
-            share = min(max(abs(self._best) * self._unit, 0.0), 1.0)
-            # The binomial error counts as an estimate from 5 seeds.
-            freedom, total = freedom + 4, total + 4 * share * (1 - share) / examples / self._unit**2
-        return Noise(total / freedom, freedom) if freedom else Noise()
+        rows = [self._row(optima[row], drawn[:, row], behind[:, row], damping[row], state(row)) for row in range(kept)]
+        within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
+        within, sigma, tolerance = (self._scale.amount(each) for each in (within, self._surface.sigma, tolerance))
+        ends = better_end(drawn[:, :kept])
+        return Profile(tuple(rows), best, within, sigma, tolerance, self._examples, self._pruned(), ends)
 
-    def _judged(
-        self,
-        surface: Surface,
-        bent: Bent,
-        centers: Mapping[int, float],
-        reference: int,
-        counts: Mapping[int, int],
-        examples: int | None,
-    ) -> Profile:
-        bounds = self._bounds(centers)
+    def _optimum(self, power: int) -> Point:
+        """The best lr and β₂ at an ε, of lr around the ridge and the β₂ tried."""
         tried = sorted({trial.beta2 for trial in self._complete if trial.beta2 is not None})
         beta2s: list[float | None] = [*tried] or [None]
-        powers = sorted(centers)
-        optima: list[Point] = []
-        for power in powers:
-            base = float(self._coordinates.of([(1.0, 10.0**power, None)])[reference][0, 0])
-            near = np.arange(-1.0, 1.01, 0.25) + centers[power] - base
-            low, high = bounds[power]
-            lrs = near[(near >= low - 1e-6) & (near <= high + 1e-6)]
-            lrs = lrs if len(lrs) else np.clip(near[[4]], low, high)
-            candidates = [(10.0**lr, 10.0**power, beta2) for lr in lrs for beta2 in beta2s]
-            optima.append(candidates[int(surface.mean(self._coordinates.of(candidates)).argmax())])
-        points = self._coordinates.of(optima)
-        # Draws are the same whenever the report is drawn.
-        drawn = -bent.back(-surface.draw(points, DRAWS, np.random.default_rng(0)))
-        best = int(drawn.mean(axis=0).argmax())
-        behind = drawn[:, [best]] - drawn
-        tail = (1 - CONFIDENCE) / 2
-        size = abs(self._best)
-        worse = (behind <= NEGLIGIBLE * size).mean(axis=0) < tail
-        at_most = np.quantile(behind, CONFIDENCE, axis=0)
-        tolerance = min(max(SMALL * size, self._cost_of_half_a_decade(surface, bent, optima[best])), LARGE * size)
-        # A quarter of a decade is the resolution of the optimum.
-        edge = [
-            not bounds[power][0] + 0.26 < math.log10(lr) < bounds[power][1] - 0.26
-            for power, (lr, _, _) in zip(powers, optima, strict=True)
-        ]
-        # Those of the neighbours count, since the model learns from them too.
-        around = [sum(counts.get(power + step, 0) for step in (-1, 0, 1)) for power in powers]
-        enough = min(ENOUGH, max(around))
-        damping = [None if self._probe is None else self._probe.damping(10.0**power) for power in powers]
-        kept = self._without_the_tail(edge, damping, best)
-        rows = tuple(
-            self._row(
-                optima[row],
-                drawn[:, row],
-                behind[:, row],
-                damping[row],
-                "edge"
-                if edge[row]
-                else "worse"
-                if worse[row] and around[row] >= enough
-                else "equal"
-                if at_most[row] <= max(tolerance, SAME * size)
-                else "unknown",
-            )
-            for row in range(kept)
-        )
-        within = float(np.quantile(behind[:, :kept].max(axis=1), CONFIDENCE))
-        within, sigma, tolerance = (self._clamped(each) for each in (within, surface.sigma, tolerance))
-        return Profile(rows, best, within, sigma, tolerance, examples, self._pruned(powers))
+        base = self._distances([(1.0, 10.0**power, None)])[0]
+        near = np.arange(-1.0, 1.01, STEP) + self._near.centers[power] - base
+        low, high = self._bounds[power]
+        lrs = near[(near >= low - 1e-6) & (near <= high + 1e-6)]
+        lrs = lrs if len(lrs) else np.clip(near[[len(near) // 2]], low, high)
+        candidates = [(10.0**lr, 10.0**power, beta2) for lr in lrs for beta2 in beta2s]
+        return candidates[int(self._surface.mean(self._coordinates.of(candidates)).argmax())]
 
-    def _bounds(self, powers: Iterable[int]) -> dict[int, tuple[float, float]]:
+    def _distances(self, cells: Sequence[Point]) -> Floats:
+        return self._coordinates.of(cells)[self._near.reference][:, 0]
+
+    def _bracketed(self, optima: Sequence[Point]) -> list[int]:
+        """The indices of the ε with lr tried on both sides of the best one, there or a decade of ε away."""
+        tried, eps = self._distances(self._cells), np.log10([cell[1] for cell in self._cells])
+        around = [tried[np.abs(eps - power) <= 1 + 1e-6] for power in self._powers]
+        distances = self._distances(optima)
+        return [row for row, cells in enumerate(around) if is_bracketed(float(distances[row]), cells)]
+
+    def _tried_bounds(self) -> dict[int, tuple[float, float]]:
         """log10 of the smallest and largest lr tried: by the power of ten of ε for a grid, of all for a sampler."""
-        tried: dict[int, list[float]] = {power: [] for power in powers}
+        tried: dict[int, list[float]] = {power: [] for power in self._powers}
         for trial in self._arm:
-            for power in [_power(trial)] if self._is_grid else tried:
+            for power in [power_of(trial)] if self._is_grid else tried:
                 if power in tried:
                     tried[power].append(math.log10(trial.lr or 1.0))
         return {power: (min(lrs), max(lrs)) for power, lrs in tried.items()}
 
-    def _pruned(self, powers: Sequence[int]) -> tuple[bool, bool]:
-        beyond = ([], [])  # type: tuple[list[Trial], list[Trial]]
-        for trial in self._arm:
-            if _power(trial) < powers[0] or _power(trial) > powers[-1]:
-                beyond[_power(trial) > powers[-1]].append(trial)
-        below, above = (bool(part) and all(state_of(trial) == "pruned" for trial in part) for part in beyond)
-        return below, above
+    def _is_at_edge(self, power: int, optimum: Point) -> bool:
+        low, high = self._bounds[power]
+        margin = STEP + 0.01  # one step from an edge is as good as at it
+        return not low + margin < math.log10(optimum[0]) < high - margin
 
-    def _without_the_tail(self, edge: Sequence[bool], damping: Sequence[float | None], best: int) -> int:
-        """How many ε remain without the largest ones whose best lr was not reached.
+    def _pruned(self) -> tuple[bool, bool]:
+        first, last = self._powers[0], self._powers[-1]
+        below = [trial for trial in self._arm if power_of(trial) < first]
+        above = [trial for trial in self._arm if power_of(trial) > last]
+        only = [bool(part) and all(state_of(trial) == "pruned" for trial in part) for part in (below, above)]
+        return only[0], only[1]
 
-        Where the optimizer is immutable already, those beyond are the same one (at an lr in proportion).
-        """
-        last = len(edge)
-        while last - 1 > best and edge[last - 1]:
-            last -= 1
-        return last if (damping[last - 1] or 0.0) >= 0.9 else len(edge)
-
-    def _cost_of_half_a_decade(self, surface: Surface, bent: Bent, optimum: Point) -> float:
+    def _cost_of_half_a_decade(self, optimum: Point) -> float:
         lr, eps, beta2 = optimum
-        values = -bent.back(
-            -surface.mean(self._coordinates.of([(lr * step, eps, beta2) for step in (1.0, 10**-0.5, 10**0.5)]))
-        )
+        points = self._coordinates.of([(lr * step, eps, beta2) for step in (1.0, 10**-0.5, 10**0.5)])
+        values = -self._bent.back(-self._surface.mean(points))
         return float(values[0] - values[1:].mean())
 
     def _row(self, optimum: Point, drawn: Floats, behind: Floats, damping: float | None, state: State) -> Row:
         lr, eps, beta2 = optimum
-        low, middle, high = (self._value(each) for each in (*np.quantile(drawn, [0.025, 0.975]), float(drawn.mean())))
-        low, middle, high = sorted((low, middle, high))
+        tail = (1 - CONFIDENCE) / 2
+        quantiles = (*np.quantile(drawn, [tail, 1 - tail]), drawn.mean())
+        low, middle, high = sorted(self._scale.value(float(each)) for each in quantiles)
         return Row(
             eps=float(f"1e{round(math.log10(eps))}"),
             lr=self._tried(lr),
@@ -275,9 +215,9 @@ class _Study:
             value=middle,
             low=low,
             high=high,
-            behind=self._clamped(float(behind.mean())),
-            error=self._clamped(float(1.96 * behind.std())),
-            at_most=self._clamped(float(np.quantile(behind, CONFIDENCE))),
+            behind=self._scale.amount(float(behind.mean())),
+            error=self._scale.amount(float(1.96 * behind.std())),
+            at_most=self._scale.amount(float(np.quantile(behind, CONFIDENCE))),
             damping=damping,
             state=state,
         )
@@ -288,65 +228,13 @@ class _Study:
         nearest = min(tried, key=lambda other: abs(math.log10(other / lr)))
         return nearest if len(tried) <= len(self._arm) / 2 else float(f"{lr:.1e}")
 
-    def _value(self, drawn: float) -> float:
-        """A drawn value in units of the metric."""
-        return self._clamped(self._sign * (self._best + float(drawn)))
 
-    def _clamped(self, value: float) -> float:
-        found = value * self._unit  # Python's floats overflow to infinity without a warning
-        return min(max(float(found), -sys.float_info.max), sys.float_info.max)
+def _without_the_tail(edges: Sequence[bool], damping: Sequence[float | None], best: int) -> int:
+    """How many ε remain without the largest ones whose best lr was not reached.
 
-
-def _power(trial: Trial) -> int:
-    return round(math.log10(trial.eps or 1.0))
-
-
-def _point(trial: Trial) -> Point:
-    return trial.lr or 1.0, trial.eps or 1.0, trial.beta2
-
-
-def _by_power(trials: Sequence[Trial]) -> dict[int, list[int]]:
-    """The indices of the trials, by the power of ten of their ε, ascending."""
-    rows: dict[int, list[int]] = {}
-    for index, trial in enumerate(trials):
-        rows.setdefault(_power(trial), []).append(index)
-    return dict(sorted(rows.items()))
-
-
-def _merit(short: Floats) -> Floats:
-    """Weights of trials by how good they are."""
-    return np.asarray(np.exp(-short / (np.quantile(short, 0.25) + 1e-12)))
-
-
-def _sharpest(hypotheses: Sequence[Floats], doubts: Sequence[float], short: Floats) -> int:
-    """The coordinates in which the good cells have the most similar δ, by much where they are doubtful."""
-    merit = _merit(short)
-
-    def width(points: Floats, doubt: float) -> float:
-        middle = float(merit @ points[:, 0] / merit.sum())
-        return float(merit @ (points[:, 0] - middle) ** 2) * math.exp(-doubt)
-
-    return min(range(len(hypotheses)), key=lambda index: width(hypotheses[index], doubts[index]))
-
-
-def _ridge(points: Floats, short: Floats, rows: Mapping[int, Sequence[int]]) -> dict[int, float]:
-    """δ of the good cells with a similar damping, for each power of ten of ε."""
-    merit, centers = _merit(short), {}
-    for power, indices in rows.items():
-        similar = np.exp(-(((points[:, 1] - np.median(points[list(indices), 1])) / NEIGHBOURHOOD) ** 2) / 2)
-        weights = merit * similar + 1e-9
-        centers[power] = float(weights @ points[:, 0] / weights.sum())
-    return centers
-
-
-def _near(distances: Floats, short: Floats, indices: Sequence[int], center: float) -> list[int]:
-    """The cells of one ε near the ridge, and those on both sides of the best of them; the best first."""
-    near = {index for index in indices if abs(distances[index] - center) <= WINDOW}
-    near = near or {min(indices, key=lambda index: abs(distances[index] - center))}
-    best = min(near, key=lambda index: short[index])
-    for side in (-1, 1) if len(near) < ENOUGH else ():
-        beyond = [index for index in indices if side * (distances[index] - distances[best]) > 0]
-        # Without a worse cell on both sides, the best could lie anywhere beyond.
-        if near.isdisjoint(beyond):
-            near |= {index for index in beyond if abs(distances[index] - distances[best]) <= WINDOW}
-    return sorted(near, key=lambda index: short[index])
+    Where the optimizer is immutable already, those beyond are the same one (at an lr in proportion).
+    """
+    last = len(edges)
+    while last - 1 > best and edges[last - 1]:
+        last -= 1
+    return last if (damping[last - 1] or 0.0) >= IMMUTABLE else len(edges)

@@ -1,8 +1,9 @@
 """The verdict: which ε are equally good, what to do, and how sure that is. Pure functions.
 
 Every claim about ε is made from `profile`: what each ε reaches at its best lr and β₂, with its uncertainty. An ε is
-worse where that is 97.5 % sure, and equal to the best where it is 95 % sure to fall short by no more than the
-tolerance. What is neither is not claimed to be either. A study that is too small or unfinished gets no verdict.
+worse where that is 95 % sure even though the best is the luckiest of many, and equal to the best where it is 95 % sure
+to fall short by no more than the tolerance. What is neither is not claimed to be either. A study that is too small or
+unfinished gets no verdict.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from epsearch.report.analysis.advice import Advice
 from epsearch.report.analysis.baseline import Comparison, compare
 from epsearch.report.analysis.beta2 import effect_of_beta2
 from epsearch.report.analysis.cells import state_of
+from epsearch.report.analysis.coordinates import NO_DAMPING, is_same_damping
 from epsearch.report.analysis.evidence import too_small
 from epsearch.report.analysis.line import line
 from epsearch.report.analysis.next_steps import next_steps
@@ -35,9 +37,6 @@ CLASSES: Mapping[Kind, str] = {
     "undecided": "",
 }
 """The paper's classes."""
-
-NO_DAMPING = 0.05
-"""A damping that changes next to nothing: every smaller ε is equal."""
 
 
 @dataclass(frozen=True)
@@ -119,16 +118,26 @@ def _too_small(outcome: Outcome, missing: Advice) -> Verdict:
 def _kind(found: Profile) -> Kind:
     """The paper's class, if both ends of ε are known well enough."""
     first, last = found.rows[0], found.rows[-1]
-    low_is_worse, high_is_worse = found.pruned[0] or first.state == "worse", found.pruned[1] or last.state == "worse"
+    low_is_worse = found.pruned[0] or _is_worse(first, found.rows)
+    high_is_worse = found.pruned[1] or _is_worse(last, found.rows)
     if low_is_worse and high_is_worse:
         return "partial"
-    # An end counts as good if it loses little beside what the other one loses.
-    if low_is_worse and last.at_most <= max(found.tolerance, first.behind / 2):
+    # It must be sure that one end is better than the other, not only that the other falls short of the best of all.
+    # It counts as good up to half of what the other loses, as then it is nearer to the best than to the other end.
+    large_is_better = low_is_worse and (found.pruned[0] or found.better_end == "large")
+    small_is_better = high_is_worse and (found.pruned[1] or found.better_end == "small")
+    if large_is_better and last.at_most <= max(found.tolerance, first.behind / 2):
         return "immutable"
-    if high_is_worse and first.state != "edge" and first.at_most <= max(found.tolerance, last.behind / 2):
+    if small_is_better and first.state != "edge" and first.at_most <= max(found.tolerance, last.behind / 2):
         return "adaptable"
     known = all(row.state in ("equal", "unknown") for row in found.rows) and not any(found.pruned)
     return "indifferent" if known and found.within <= found.tolerance else "undecided"
+
+
+def _is_worse(end: Row, rows: Sequence[Row]) -> bool:
+    """Whether an end of ε is worse than the best, by itself or as one of those that theory says equal it."""
+    states = {row.state for row in rows if row == end or is_same_damping(row.damping, end.damping)}
+    return "worse" in states and "equal" not in states
 
 
 def _interval(rows: Sequence[Row], best: int) -> tuple[int, int]:
@@ -250,6 +259,8 @@ def _end(which: str, row: Row, best: bool, outcome: Outcome) -> str:
         return f"{text}, at an edge of the learning rates tried: it may be better beyond."
     if best:
         return f"{text}, the best of all."
+    if row.behind < 0:
+        return f"{text}, from too few learning rates around it to count as the best."
     return f"{text}: {amount(row.behind, outcome, row.error)} behind the best."
 
 
