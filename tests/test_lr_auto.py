@@ -148,7 +148,7 @@ def test_the_batches_of_an_epoch_are_counted_once(beta2: str, passed: float | No
     """By the probe, since counting makes all of them: the test gets the β₂ that follows."""
 
     class Calls(list[Any]):
-        def call(self, *task: Any) -> LrTest:
+        def call(self, *task: Any, steps: object) -> LrTest:
             self.append(task)
             return sample.lr_test()
 
