@@ -52,7 +52,7 @@ def _corner(outcome: Outcome) -> float | None:
     complete = [trial for trial in complete if state_of(trial) == "complete"]
     largest = max((trial.eps or 0.0 for trial in complete), default=0.0)
     slow = sorted((trial for trial in complete if trial.eps == largest), key=lambda trial: trial.lr or 0.0)
-    rates = sorted({trial.lr for trial in slow})[:2]
+    rates = sorted({trial.lr for trial in slow if trial.lr is not None})[:2]
     if len(rates) < 2:
         return None
     values = [trial.value or 0.0 for trial in slow if trial.lr in rates]

@@ -9,6 +9,7 @@ unfinished gets no verdict.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,8 +76,18 @@ class Verdict:
     sigma: float | None = None
 
 
+_LAST: list[tuple[weakref.ref[Outcome], Verdict]] = []
+"""The last outcome and its verdict: page, figures and dashboard show the same one, and it takes seconds."""
+
+
 def verdict(outcome: Outcome) -> Verdict:
     """The verdict on the searched optimizer. Values of ε that a sampler drew count for the nearest power of ten."""
+    if not _LAST or _LAST[0][0]() is not outcome:
+        _LAST[:] = [(weakref.ref(outcome), _verdict(outcome))]
+    return _LAST[0][1]
+
+
+def _verdict(outcome: Outcome) -> Verdict:
     arm = [trial for trial in outcome.trials if trial.optimizer == outcome.optimizer]
     complete = [trial for trial in arm if state_of(trial) == "complete"]
     if (missing := too_small(outcome, arm, complete)) is not None:

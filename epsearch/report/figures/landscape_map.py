@@ -60,20 +60,17 @@ def _points(info: LandscapeInfo) -> Iterator[go.Scatter]:
     for state, mark in MARKS.items():
         if some := [point for point in info.points if point.state == state]:
             yield _trials(info, some, {**marker(mark), "size": 8})
-    if info.scale is None:
+    scale = info.scale
+    if scale is None:
         return
-    values = {id(point): point.value for point in info.points if point.value is not None}
-    ordered = sorted(
-        (point for point in info.points if id(point) in values),
-        key=lambda point: info.scale.place(values[id(point)]),
-    )
-    learned = [point for point in ordered if info.scale.learns(point.value or 0.0)]
-    if len(learned) < len(ordered):
-        yield _trials(info, [point for point in ordered if point not in learned], {"size": 11, "color": PALE})
-    colors = [_color(info.scale, point.value or 0.0) for point in learned]
-    yield _trials(
-        info, learned, {"size": 13, "color": colors, "coloraxis": "coloraxis", "line": {"color": SIGN, "width": 1}}
-    )
+    valued = [(scale.place(point.value), point) for point in info.points if point.value is not None]
+    ordered = [point for _, point in sorted(valued, key=lambda pair: pair[0])]
+    learned = [point for point in ordered if scale.learns(point.value or 0.0)]
+    if dull := [point for point in ordered if not scale.learns(point.value or 0.0)]:
+        yield _trials(info, dull, {"size": 11, "color": PALE})
+    colors = [_color(scale, point.value or 0.0) for point in learned]
+    line = {"color": SIGN, "width": 1}
+    yield _trials(info, learned, {"size": 13, "color": colors, "coloraxis": "coloraxis", "line": line})
 
 
 def _trials(info: LandscapeInfo, points: Sequence[MapCell], look: dict[str, Any]) -> go.Scatter:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from epsearch.core.averages import difference
 from epsearch.records.trial import Goal
 from epsearch.report.figures.colors import colors_of
@@ -94,7 +92,7 @@ def _steps(low: float, high: float, fewest: int) -> list[float]:
         values = [step * index for index in range(math.ceil(low / step), math.floor(high / step) + 1)][:200]
         if len(values) >= fewest:
             return values
-    return np.linspace(low, high, fewest).tolist()
+    return [low, high]
 
 
 def scale_of(values: Sequence[float], goal: Goal, chance: float | None, sigma: float | None) -> Scale | None:
