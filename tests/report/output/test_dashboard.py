@@ -41,7 +41,7 @@ def test_the_server_answers_with_the_figures_and_ends_quietly(url, outcome):
         (summary,) = json.loads(get(address + "api/studies"))["study_summaries"]
         study = json.loads(get(f"{address}api/studies/{summary['study_id']}"))
         graphs = {graph["id"]: graph["graph_object"] for graph in study["plotly_graph_objects"]}
-        assert set(graphs) == set(figures(outcome)) - {"trials-in-order"}
+        assert set(graphs) == set(figures(outcome)) - {"landscape", "trials-in-order"}
         assert json.loads(graphs["heatmap-lr-eps"])["data"][0]["type"] == "heatmap"
         assert "0.9120" in study["note"]["body"]
 
