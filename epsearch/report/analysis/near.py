@@ -43,17 +43,21 @@ class Near:
 
 def near_the_ridge(trials: Sequence[Trial], short: Floats, coordinates: Coordinates) -> Near:
     """Find the ridge from n complete trials, whose values fall short of the best by `short` (n,)."""
-    rows: dict[int, list[int]] = {}
-    for index, trial in enumerate(trials):
-        rows.setdefault(power_of(trial), []).append(index)
-    rows = dict(sorted(rows.items()))
+    rows = _rows(trials)
     hypotheses = coordinates.of([point_of(trial) for trial in trials])
     reference = _sharpest(hypotheses, coordinates.doubts, short)
     points = hypotheses[reference]
     centers = _ridge(points, short, rows)
-    most = max(ENOUGH, MOST_CELLS // len(rows))
-    cells = {power: _window(points[:, 0], short, indices, centers[power])[:most] for power, indices in rows.items()}
-    return Near(reference, centers, cells)
+    return Near(reference, centers, _cells(points[:, 0], short, rows, centers))
+
+
+def moved(
+    near: Near, centers: Mapping[int, float], trials: Sequence[Trial], short: Floats, coordinates: Coordinates
+) -> Near:
+    """The cells near a ridge that lies elsewhere: at `centers` for those powers of ten."""
+    points = coordinates.of([point_of(trial) for trial in trials])[near.reference]
+    centers = {**near.centers, **centers}
+    return Near(near.reference, centers, _cells(points[:, 0], short, _rows(trials), centers))
 
 
 def among(trials: Sequence[Trial], near: Near, coordinates: Coordinates) -> list[Trial]:
@@ -77,6 +81,21 @@ def power_of(trial: Trial) -> int:
 def point_of(trial: Trial) -> Point:
     """The cell of a trial."""
     return trial.lr or 1.0, trial.eps or 1.0, trial.beta2
+
+
+def _rows(trials: Sequence[Trial]) -> dict[int, list[int]]:
+    """The indices of the trials by the power of ten of their ε, ascending."""
+    rows: dict[int, list[int]] = {}
+    for index, trial in enumerate(trials):
+        rows.setdefault(power_of(trial), []).append(index)
+    return dict(sorted(rows.items()))
+
+
+def _cells(
+    distances: Floats, short: Floats, rows: Mapping[int, Sequence[int]], centers: Mapping[int, float]
+) -> dict[int, list[int]]:
+    most = max(ENOUGH, MOST_CELLS // len(rows))
+    return {power: _window(distances, short, indices, centers[power])[:most] for power, indices in rows.items()}
 
 
 def _merit(short: Floats) -> Floats:

@@ -15,7 +15,7 @@ from epsearch.report.analysis.bent import Bent
 from epsearch.report.analysis.cells import state_of
 from epsearch.report.analysis.claims import CONFIDENCE, better_end, is_bracketed, is_worse
 from epsearch.report.analysis.coordinates import Coordinates, Point
-from epsearch.report.analysis.near import among, near_the_ridge, point_of, power_of
+from epsearch.report.analysis.near import among, moved, near_the_ridge, point_of, power_of
 from epsearch.report.analysis.noise import noise_of
 from epsearch.report.analysis.scale import Scale
 from epsearch.report.analysis.surface import Floats, Surface
@@ -107,11 +107,18 @@ class _Study:
         self._near = near_the_ridge(self._complete, short, self._coordinates)
         self._powers = list(self._near.cells)
         self._bounds = self._tried_bounds()
-        self._bent = Bent(self._near.cells, short)
         self._learn(short)
+        optima = [self._optimum(power) for power in self._powers]
+        unknown = set(range(len(optima))) - set(self._bracketed(optima))
+        if unknown:
+            # The ridge may lie elsewhere: learn from the cells around the optimum that the model expects.
+            elsewhere = {self._powers[row]: float(self._distances([optima[row]])[0]) for row in unknown}
+            self._near = moved(self._near, elsewhere, self._complete, short, self._coordinates)
+            self._learn(short)
 
     def _learn(self, short: Floats) -> None:
         """Fit the surface to the cells near the ridge. Diverged ones are as bad as the worst of their ε."""
+        self._bent = Bent(self._near.cells, short)
         kept = [(index, power) for power, indices in self._near.cells.items() for index in indices]
         trials = [self._complete[index] for index, _ in kept]
         diverged = [trial for trial in self._arm if state_of(trial) == "diverged"]
