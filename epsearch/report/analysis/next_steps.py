@@ -28,13 +28,14 @@ def next_steps(
 ) -> list[Advice]:
     """What would settle the most, first: an lr range that is too narrow, then noise, then the baseline and ε's ends."""
     best = found.rows[found.best]
-    steps = _wider_lr(outcome, arm, found)
-    if kind == "undecided" and not steps:
+    steps, wider_eps = _wider_lr(outcome, arm, found), _wider_eps(kind, outcome, arm, found)
+    # More seeds of a range that is too narrow would have to be repeated after it is widened.
+    if kind == "undecided" and not steps and not wider_eps:
         seeds = max(len(trial.seed_values) for trial in outcome.trials)
         steps.append(priced(more_seeds(max(seeds, 1)), outcome, len(arm) * _times(seeds)))
     if kind == "immutable":
         steps += _baseline(outcome, best, found, baseline)
-    return steps + _wider_eps(kind, outcome, arm, found)
+    return steps + wider_eps
 
 
 def _times(seeds: int) -> float:
