@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.sample import probe
+
 HEAVY = ("torch", "optuna", "ray", "plotly", "sklearn", "sqlalchemy", "torchvision")
 
 STUDY = "workload: {name: vision, dataset: digits, model: mlp}\n"
@@ -55,14 +57,14 @@ def test_the_guided_sampler_loads_no_torch(tmp_path: Path) -> None:
     """Nor scikit-learn before it has results to learn from."""
     asked = """
         import epsearch, optuna
-        from tests.report.sample import probe
 
-        study = optuna.create_study(sampler=epsearch.GuidedSampler(probe()))
+        study = optuna.create_study(sampler=epsearch.GuidedSampler(epsearch.ProbeResult.load("probe.json")))
         for number in range({trials}):
             trial = study.ask()
             trial.suggest_float("lr", 1e-5, 1, log=True), trial.suggest_categorical("eps", [1e-8, 1e-4])
             study.tell(trial, 0.0)
     """
+    probe().save(tmp_path / "probe.json")
     for trials, loaded in ((1, set()), (6, {"sklearn"})):
         assert loaded_by(textwrap.dedent(asked).format(trials=trials), tmp_path) & {"torch", "sklearn"} == loaded
 

@@ -16,6 +16,7 @@ if not torch.distributed.is_available() or not torch.distributed.is_gloo_availab
     pytest.skip("PyTorch without gloo", allow_module_level=True)
 
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING, Metadata
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
 from torch.distributed.fsdp import fully_shard
 
@@ -134,6 +135,17 @@ def test_a_missing_shard(sharded, tmp_path):
         inspect(tmp_path)
 
 
+def test_members_of_enums_that_are_pickled_as_attributes(monkeypatch, tmp_path):
+    """As Python 3.11.2 does."""
+    monkeypatch.setattr(
+        _MEM_FORMAT_ENCODING, "__reduce_ex__", lambda member, _: (getattr, (_MEM_FORMAT_ENCODING, member.name))
+    )
+    model, optimizer = trained("adamw")
+    folder = saved(tmp_path, flat(model, optimizer))
+    assert b"getattr" in (tmp_path / ".metadata").read_bytes()
+    assert inspect(folder).range == measure(optimizer, model).range
+
+
 class TestMistakes:
     def test_a_folder_without_an_optimizer(self, tmp_path):
         dcp.save({"model": trained()[0].state_dict()}, checkpoint_id=tmp_path, no_dist=True)
@@ -152,6 +164,18 @@ class TestMistakes:
     def test_metadata_that_is_none(self, tmp_path, content):
         (tmp_path / ".metadata").write_bytes(content)
         with pytest.raises(UserError, match="is not metadata of DCP"):
+            inspect(tmp_path)
+
+    @pytest.mark.parametrize(("of", "name"), [(_MEM_FORMAT_ENCODING, "mro"), (Metadata, "__init__")])
+    def test_attributes_in_the_metadata_are_not_looked_up(self, tmp_path, of, name):
+        """Only members of enums are, which some releases of Python pickle as attributes."""
+
+        class Attribute:
+            def __reduce__(self):
+                return getattr, (of, name)
+
+        (tmp_path / ".metadata").write_bytes(pickle.dumps(Attribute()))
+        with pytest.raises(UserError, match=f"it asks for '{name}', which is not part of DCP's metadata"):
             inspect(tmp_path)
 
     def test_code_in_the_metadata_does_not_run(self, tmp_path):
