@@ -95,7 +95,7 @@ def _wider_lr(outcome: Outcome, arm: Sequence[Trial], found: Profile) -> list[Ad
 
 def _wider_eps(kind: Kind, outcome: Outcome, arm: Sequence[Trial], found: Profile) -> list[Advice]:
     """Widen ε where only its last value is the best."""
-    if kind == "indifferent":
+    if kind == "indifferent" or len(found.rows) < 2:  # only one ε has values, if all others were pruned
         return []
     rows, values = found.rows, sorted({trial.eps for trial in arm if trial.eps is not None})
     at_low = found.best == 0 and rows[1].behind > rows[1].error
