@@ -302,6 +302,15 @@ def test_an_optimum_at_the_edge_of_eps() -> None:
     assert judge(study(partial)).advice == ()
 
 
+def test_only_one_eps_has_values() -> None:
+    """All trials at the others were pruned at once."""
+    trials = [
+        trial if trial.eps == EPS[0] else trial.model_copy(update={"state": "pruned", "value": None, "seed_values": []})
+        for trial in study(adaptable)
+    ]
+    assert not any("search.eps" in " ".join(step.settings or ()) for step in judge(trials).advice)
+
+
 def test_a_grid_that_was_interrupted() -> None:
     """No trial is waiting: the driver, which knew what there was to run, is gone."""
     found = judge(study(partial, lrs=(1e-3,)), planned=20)
