@@ -18,6 +18,11 @@ def power_of_ten(exponent: int) -> float:
     return float(f"1e{exponent}")
 
 
+def half_decade(index: int) -> float:
+    """10**(index/2) as people write it: 0.001, 0.003162, 0.01 …"""
+    return float(f"{10 ** (index / 2):.4g}")
+
+
 def nearest_power_of_ten(value: float) -> float:
     """10**round(log10(value)), with halves rounded up (Algorithm 2, lines 13 and 14)."""
     return power_of_ten(math.floor(math.log10(value) + 0.5))

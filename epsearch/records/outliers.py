@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from epsearch.core.messages import listed, one_line
 from epsearch.core.numbers import count, label, percent
+from epsearch.records.damping import APART
 from epsearch.records.epsilon import EpsilonRange
 from epsearch.records.histogram import BINS_PER_DECADE, Histogram
 from epsearch.records.probe import Layer, ProbeResult
@@ -58,13 +59,12 @@ def _decades(low: float, high: float) -> int:
 def _apart(layers: Sequence[Layer], bulk: float) -> bool:
     """Whether an empty stretch of decades separates the smallest ẑ of these tensors from the rest, or from `bulk`.
 
-    Noise is 4 to 6 decades below the gradients that it comes from in float32, with nothing between; gradients that are
-    merely small trail off. (BERT, GPT-2, ViT, convolutions with a bias before BatchNorm.)
+    `damping.APART` says why that is noise. (Seen in BERT, GPT-2, ViT, convolutions with a bias before BatchNorm.)
     """
     counted = Histogram(start=math.floor(math.log10(bulk) * BINS_PER_DECADE), counts=[1])
     merged = functools.reduce(Histogram.merge, (layer.histogram for layer in layers), counted)
     stretches = (len(list(bins)) for empty, bins in itertools.groupby(merged.counts, lambda held: not held) if empty)
-    return max(stretches, default=0) >= WIDER * BINS_PER_DECADE
+    return max(stretches, default=0) >= APART * BINS_PER_DECADE
 
 
 def _named(layers: Sequence[Layer], result: ProbeResult) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from epsearch.records.epsilon import half_decade
 from epsearch.records.lr_test import LrTest
 from epsearch.records.probe import ProbeResult
 
@@ -35,4 +36,4 @@ def sgd_lrs(rate: float, decades: float = 1.0) -> list[float]:
     `rate` is lr*/ε, the best lr of an immutable optimizer divided by its ε, which is the same update (Table 5).
     """
     middle, steps = round(2 * math.log10(rate)), round(2 * decades)
-    return [float(f"{10 ** (half / 2):.4g}") for half in range(middle - steps, middle + steps + 1)]
+    return [half_decade(index) for index in range(middle - steps, middle + steps + 1)]

@@ -26,7 +26,7 @@ class Box(NamedTuple):
     def at(self, eps: float) -> tuple[float, float]:
         """The lowest and the highest lr at ε. Without a suggestion, only the highest moves with ε."""
         at = self.test.eps or self.probe.range.lower
-        shift = float(10 ** (self.probe.lr_shift(eps) - self.probe.lr_shift(at)))
+        shift = Ridge(self.probe, 1.0, at).lr(eps)
         return self.test.low * (1.0 if self.test.suggestion is None else shift), self.test.high * shift
 
     def excludes(self, lr: float, eps: float) -> bool:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from epsearch.records.epsilon import power_of_ten
+from epsearch.records.epsilon import half_decade, power_of_ten
 
 NEAREST = 3
 """Values of lr that a grid tries at each ε where lr is auto."""
@@ -69,11 +69,6 @@ def decades(low: float, high: float) -> Points:
     if first is None or last is None or first > last:
         raise ValueError(f"{low:g} to {high:g} is not an ascending range of powers of ten")
     return Points(tuple(power_of_ten(exponent) for exponent in range(first, last + 1)))
-
-
-def half_decade(index: int) -> float:
-    """10**(index/2) as people write it: 0.001, 0.003162, 0.01 …"""
-    return float(f"{10 ** (index / 2):.4g}")
 
 
 def half_decades(eps: Sequence[float], ridge: Callable[[float], float]) -> Ridged:

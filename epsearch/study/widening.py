@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from epsearch.records.epsilon import half_decade
 from epsearch.study.box import HIGHEST, LOWEST
-from epsearch.study.space import half_decade
 
 STEPS = 2
 """Half decades that are added at once."""

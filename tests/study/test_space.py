@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 
+from epsearch.records.epsilon import half_decade
 from epsearch.study.space import (
     Interval,
     Points,
@@ -18,7 +19,6 @@ from epsearch.study.space import (
     cells,
     decades,
     exponent_of,
-    half_decade,
     half_decades,
 )
 

@@ -76,6 +76,9 @@ class Coordinates:
 
 
 def _means(grid: Floats, z: Floats, share: Floats, root: float) -> tuple[Floats, Floats]:
-    """`lr_shift` and `damping` of a probe at every ε of the grid; all in log10."""
+    """The mean decades by which ε reduces an update, and `damping`, at every ε of the grid; all in log10.
+
+    Not `lr_shift`, which keeps the root mean square of the updates: the model was chosen and judged with this mean.
+    """
     ratio = np.clip(grid[:, None] - z, -30, 30)
     return root * (np.log1p(10**ratio) / math.log(10)) @ share, (1 / (1 + 10**-ratio)) @ share
